@@ -1,0 +1,166 @@
+//! A window of bytes addressed by absolute offset, kept in fixed pages.
+//!
+//! Streams write into it at one end and release it at the other; holes are allowed, so data that arrives out
+//! of order is laid down where it belongs and never moved. Pages come from a [`PageStore`] and return to it, so
+//! a steady transfer allocates nothing. The window does not know which bytes were written: its owner does.
+
+use std::collections::VecDeque;
+
+pub const PAGE: usize = 4096;
+const PAGE_U64: u64 = PAGE as u64;
+
+type Page = Box<[u8; PAGE]>;
+
+/// Spare pages of one connection, bounded.
+#[derive(Default)]
+pub struct PageStore {
+    spare: Vec<Page>,
+}
+
+impl PageStore {
+    /// At most this many pages wait for reuse; more go back to the allocator.
+    const SPARE_MAX: usize = 512;
+
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn take(&mut self) -> Page {
+        self.spare.pop().unwrap_or_else(fresh)
+    }
+
+    fn put(&mut self, page: Page) {
+        if self.spare.len() < Self::SPARE_MAX {
+            self.spare.push(page);
+        }
+    }
+}
+
+#[inline(never)] // the cold path: a steady transfer reuses pages
+fn fresh() -> Page {
+    Box::new([0; PAGE])
+}
+
+impl core::fmt::Debug for PageStore {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "PageStore({} spare)", self.spare.len())
+    }
+}
+
+/// The window itself. `first` is the number of the page that `pages[0]` holds.
+#[derive(Default)]
+pub struct Pages {
+    first: u64,
+    pages: VecDeque<Option<Page>>,
+}
+
+impl core::fmt::Debug for Pages {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Pages(from {}, {} pages)", self.first * PAGE_U64, self.pages.len())
+    }
+}
+
+impl Pages {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Copies `data` to `offset`. Bytes below what was released are ignored.
+    pub fn write(&mut self, store: &mut PageStore, offset: u64, data: &[u8]) {
+        let released = self.first * PAGE_U64;
+        let skip = usize::try_from(released.saturating_sub(offset)).unwrap_or(usize::MAX).min(data.len());
+        let (mut at, mut rest) = (offset + skip as u64, &data[skip..]);
+        while !rest.is_empty() {
+            let within = within(at);
+            let n = rest.len().min(PAGE - within);
+            self.page(store, at)[within..within + n].copy_from_slice(&rest[..n]);
+            rest = &rest[n..];
+            at += n as u64;
+        }
+    }
+
+    fn page(&mut self, store: &mut PageStore, offset: u64) -> &mut [u8; PAGE] {
+        let index = usize::try_from(offset / PAGE_U64 - self.first).expect("a window fits into memory");
+        while self.pages.len() <= index {
+            self.pages.push_back(None);
+        }
+        self.pages[index].get_or_insert_with(|| store.take())
+    }
+
+    /// The bytes from `offset` to the end of its page; empty where nothing was written or all was released.
+    #[must_use]
+    pub fn chunk(&self, offset: u64) -> &[u8] {
+        let Some(index) = (offset / PAGE_U64).checked_sub(self.first) else { return &[] };
+        let page = usize::try_from(index).ok().and_then(|i| self.pages.get(i)).and_then(Option::as_ref);
+        page.map_or(&[], |p| &p[within(offset)..])
+    }
+
+    /// Copies `out.len()` bytes from `offset`; the caller knows that they were written.
+    pub fn read(&self, offset: u64, out: &mut [u8]) {
+        let mut at = 0;
+        while at < out.len() {
+            let chunk = self.chunk(offset + at as u64);
+            let n = chunk.len().min(out.len() - at);
+            assert!(n > 0, "read of bytes that were never written");
+            out[at..at + n].copy_from_slice(&chunk[..n]);
+            at += n;
+        }
+    }
+
+    /// Gives back every page that lies wholly below `offset`.
+    pub fn release(&mut self, store: &mut PageStore, offset: u64) {
+        let floor = offset / PAGE_U64;
+        while self.first < floor {
+            match self.pages.pop_front() {
+                Some(page) => page.into_iter().for_each(|p| store.put(p)),
+                None => {
+                    self.first = floor;
+                    return;
+                }
+            }
+            self.first += 1;
+        }
+    }
+
+    /// Gives back everything.
+    pub fn clear(&mut self, store: &mut PageStore) {
+        self.pages.drain(..).flatten().for_each(|p| store.put(p));
+    }
+
+    /// Memory held, in bytes.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.pages.iter().flatten().count() * PAGE
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "the remainder is below PAGE")]
+const fn within(offset: u64) -> usize {
+    (offset % PAGE_U64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PAGE, PageStore, Pages};
+
+    #[test]
+    fn bytes_written_out_of_order_read_back_and_pages_return() {
+        let mut store = PageStore::new();
+        let mut pages = Pages::new();
+        let data: Vec<u8> = (0..3 * PAGE + 100).map(|i| (i % 251) as u8).collect();
+        pages.write(&mut store, 2000, &data[2000..]);
+        pages.write(&mut store, 0, &data[..2000]);
+        let mut out = vec![0; data.len() - 7];
+        pages.read(7, &mut out);
+        assert_eq!(out, data[7..]);
+        pages.release(&mut store, 2 * PAGE as u64 + 1);
+        assert_eq!(pages.held(), 2 * PAGE);
+        assert!(pages.chunk(5).is_empty());
+        pages.write(&mut store, 0, &data[..50]);
+        assert_eq!(pages.held(), 2 * PAGE, "released bytes stay released");
+        pages.clear(&mut store);
+        assert_eq!(store.spare.len(), 4);
+    }
+}

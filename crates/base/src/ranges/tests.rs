@@ -1,0 +1,36 @@
+use super::RangeSet;
+use crate::Rng;
+use std::collections::BTreeSet;
+
+#[test]
+fn random_inserts_and_removes_agree_with_a_plain_set() {
+    for seed in 0..200 {
+        let mut rng = Rng::from_number(seed);
+        let (mut set, mut model) = (RangeSet::new(), BTreeSet::new());
+        for _ in 0..200 {
+            let start = rng.below(120);
+            let range = start..start + rng.below(20);
+            match rng.below(4) {
+                0 => {
+                    set.remove(range.clone());
+                    range.for_each(|v| {
+                        model.remove(&v);
+                    });
+                }
+                1 if rng.chance(0.1) => {
+                    set.remove_below(start);
+                    model.retain(|v| *v >= start);
+                }
+                _ => {
+                    let added = range.clone().filter(|v| model.insert(*v)).count() as u64;
+                    assert_eq!(set.insert(range), added, "seed {seed}");
+                }
+            }
+            let flat: Vec<u64> = set.iter().flatten().collect();
+            assert_eq!(flat, model.iter().copied().collect::<Vec<_>>(), "seed {seed}");
+            let apart = set.iter().zip(set.iter().skip(1)).all(|(a, b)| a.end < b.start);
+            assert!(apart && set.iter().all(|r| !r.is_empty()), "seed {seed}: {set:?}");
+            assert_eq!(set.contains(start), model.contains(&start), "seed {seed}");
+        }
+    }
+}

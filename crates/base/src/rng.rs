@@ -1,0 +1,62 @@
+//! The one source of randomness, handed down from the driver.
+
+use core::fmt;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng};
+
+/// A cryptographically strong generator that a seed replays exactly.
+///
+/// Production seeds it with 32 bytes from the operating system, the simulator with a number.
+pub struct Rng(StdRng);
+
+impl Rng {
+    #[must_use]
+    pub fn from_seed(seed: [u8; 32]) -> Self {
+        Self(StdRng::from_seed(seed))
+    }
+
+    /// For simulations and tests: never for keys or connection IDs of a real endpoint.
+    #[must_use]
+    pub fn from_number(seed: u64) -> Self {
+        Self(StdRng::seed_from_u64(seed))
+    }
+
+    /// An independent generator, so that one consumer's draws do not shift another's.
+    #[must_use]
+    pub fn fork(&mut self) -> Self {
+        let mut seed = [0; 32];
+        self.fill(&mut seed);
+        Self::from_seed(seed)
+    }
+
+    pub fn fill(&mut self, out: &mut [u8]) {
+        self.0.fill_bytes(out);
+    }
+
+    pub fn u64(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
+    /// Uniform in `0..n`; 0 for `n == 0`.
+    pub fn below(&mut self, n: u64) -> u64 {
+        // The high word of a 64x64 product: the bias is below 2^-32 for every n used here.
+        u64::try_from((u128::from(self.u64()) * u128::from(n)) >> 64).unwrap_or(0)
+    }
+
+    /// Uniform in `0.0..1.0`.
+    #[allow(clippy::cast_precision_loss, reason = "53 bits fit a double exactly")]
+    pub fn unit(&mut self) -> f64 {
+        (self.u64() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// True with probability `p`.
+    pub fn chance(&mut self, p: f64) -> bool {
+        self.unit() < p
+    }
+}
+
+impl fmt::Debug for Rng {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rng")
+    }
+}

@@ -1,0 +1,120 @@
+//! What the machine asks of a TLS stack. It never sees a key, a cipher or a certificate.
+//!
+//! `mpquic-tls` implements these traits with rustls; the simulator implements them with a transparent code that
+//! catches reused packet numbers.
+
+use mpquic_base::{Cid, PathId, Role};
+use std::any::Any;
+use std::sync::Arc;
+
+/// A packet that does not decrypt: forged, corrupted or under other keys. Never a connection error by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forged;
+
+/// Packet protection in one direction (RFC 9001 §5.3, nonce by draft-ietf-quic-multipath-21 §2.4).
+pub trait PacketKey: Send + Sync {
+    /// Encrypts in place. `payload` is the plaintext followed by [`PacketKey::tag_len`] bytes for the tag.
+    fn seal(&self, path: PathId, pn: u64, header: &[u8], payload: &mut [u8]);
+    /// Decrypts in place and returns the length of the plaintext.
+    ///
+    /// # Errors
+    /// `Forged` if the tag does not match; the contents of `payload` are then undefined.
+    fn open(&self, path: PathId, pn: u64, header: &[u8], payload: &mut [u8]) -> Result<usize, Forged>;
+    fn tag_len(&self) -> usize;
+    /// Packets that may be sealed under one key (RFC 9001 §6.6), summed over all paths.
+    fn confidentiality_limit(&self) -> u64;
+    /// Packets that may fail to open under one key, summed over all paths.
+    fn integrity_limit(&self) -> u64;
+}
+
+/// Header protection in one direction (RFC 9001 §5.4). Never changes with a key update.
+pub trait HeaderKey: Send + Sync {
+    /// Bytes of ciphertext sampled, starting 4 bytes after the start of the packet number.
+    fn sample_len(&self) -> usize;
+    /// Masks the low bits of the first byte and the packet number bytes.
+    fn protect(&self, sample: &[u8], first: &mut u8, pn: &mut [u8]);
+    /// Unmasks the first byte, then as many bytes of `pn` (4 long) as it announces.
+    fn unprotect(&self, sample: &[u8], first: &mut u8, pn: &mut [u8]);
+}
+
+pub struct DirectionKeys {
+    pub header: Box<dyn HeaderKey>,
+    pub packet: Box<dyn PacketKey>,
+}
+
+/// Both directions of one encryption level.
+pub struct LevelKeys {
+    pub local: DirectionKeys,
+    pub peer: DirectionKeys,
+}
+
+/// The packet keys of one 1-RTT key phase: ours for sealing, the peer's for opening.
+pub struct PhaseKeys {
+    pub local: Box<dyn PacketKey>,
+    pub peer: Box<dyn PacketKey>,
+}
+
+/// Derives one key phase after the other.
+pub trait NextPhase: Send {
+    fn next(&mut self) -> PhaseKeys;
+}
+
+/// Keys that became available while handshake bytes were written.
+pub enum NewKeys {
+    Handshake(LevelKeys),
+    OneRtt { keys: LevelKeys, next: Box<dyn NextPhase> },
+}
+
+/// The TLS stack refused what the peer said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFailure {
+    /// The TLS alert; it becomes the QUIC error 0x0100 + alert.
+    pub alert: u8,
+    pub reason: String,
+}
+
+/// One handshake in progress, and what it leaves behind.
+pub trait Session: Send {
+    /// Handshake bytes of the peer, in order, of whatever level comes next.
+    ///
+    /// # Errors
+    /// The alert to close the connection with.
+    fn read(&mut self, data: &[u8]) -> Result<(), TlsFailure>;
+    /// Appends handshake bytes for the peer to `out`, up to the next change of keys. Bytes written together with
+    /// `Some(keys)` still belong to the level before; call again until nothing is written and `None` returned.
+    fn write(&mut self, out: &mut Vec<u8>) -> Option<NewKeys>;
+    fn is_handshaking(&self) -> bool;
+    /// The peer's encoded transport parameters, once they are authenticated enough to use.
+    fn peer_parameters(&self) -> Option<&[u8]>;
+    fn alpn(&self) -> Option<&[u8]>;
+    /// The peer's end-entity certificate or raw public key (DER), once known.
+    fn peer_certificate(&self) -> Option<Vec<u8>>;
+    /// RFC 8446 §7.5: fills `out` with keying material bound to this handshake; false before it is complete.
+    fn export(&self, out: &mut [u8], label: &[u8], context: &[u8]) -> bool;
+    /// For what a particular TLS stack offers beyond this trait.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// Keys that everybody can derive from the version and the client's first destination connection ID.
+pub trait InitialCrypto: Send + Sync {
+    fn initial_keys(&self, version: u32, dcid: &Cid, role: Role) -> LevelKeys;
+}
+
+/// Starts client handshakes.
+pub trait ClientCrypto: InitialCrypto {
+    /// # Errors
+    /// In words for the caller: a server name or configuration that cannot be used.
+    fn start(
+        self: Arc<Self>,
+        version: u32,
+        server_name: &str,
+        parameters: Vec<u8>,
+    ) -> Result<Box<dyn Session>, String>;
+}
+
+/// Starts server handshakes.
+pub trait ServerCrypto: InitialCrypto {
+    /// # Errors
+    /// In words for the operator: a configuration that cannot be used.
+    fn start(self: Arc<Self>, version: u32, parameters: Vec<u8>) -> Result<Box<dyn Session>, String>;
+}

@@ -1,0 +1,5 @@
+//! The sans-I/O QUIC + multipath machine: no clock, no I/O, no threads, no global randomness.
+
+#![forbid(unsafe_code)]
+
+pub mod crypto;

@@ -1,0 +1,14 @@
+//! Bytes to values and back: varints, packet headers, packet numbers, frames, transport parameters.
+//!
+//! Owns the encodings of RFC 9000, RFC 9221 and draft-ietf-quic-multipath-21. Has no state, no crypto and no opinion:
+//! it says whether bytes are well-formed, never whether the peer was allowed to send them.
+
+#![forbid(unsafe_code)]
+
+mod cursor;
+pub mod error;
+pub mod frame;
+
+pub use cursor::{Malformed, Reader, Writer, VARINT_MAX, varint_len};
+pub use error::Code;
+pub use frame::Frame;
