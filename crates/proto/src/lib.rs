@@ -3,3 +3,8 @@
 #![forbid(unsafe_code)]
 
 pub mod crypto;
+mod error;
+mod frames;
+mod stream;
+
+pub use error::{Refused, Violation};

@@ -1,5 +1,10 @@
 //! Frames as borrowed values. Which frames may ride in which packet is not decided here.
 
+mod encode;
+mod types;
+
+pub use encode::{AckHeader, StreamHeader};
+
 use mpquic_base::{Cid, Dir, PathId, StreamId};
 
 pub const RESET_TOKEN_LEN: usize = 16;
@@ -50,7 +55,7 @@ pub struct Ack<'a> {
     /// As sent: to be multiplied by 2^ack_delay_exponent microseconds.
     pub delay: u64,
     pub ecn: Option<EcnCounts>,
-    /// First range, then gap/length pairs, still encoded.
+    /// Range count, first range, then gap/length pairs, still encoded.
     pub(crate) ranges: &'a [u8],
 }
 
