@@ -18,6 +18,17 @@ impl RangeSet {
         Self::default()
     }
 
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self { ranges: VecDeque::new() }
+    }
+
+    /// The first range that ends above `value`: it holds `value` or is the next one after it.
+    #[must_use]
+    pub fn first_touching(&self, value: u64) -> Option<Range<u64>> {
+        self.ranges.get(self.at(value)).cloned()
+    }
+
     /// How many disjoint ranges there are.
     #[must_use]
     pub fn len(&self) -> usize {

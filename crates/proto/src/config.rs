@@ -1,0 +1,100 @@
+//! What a connection may be told before it starts. Every value has one default, here.
+
+use mpquic_base::Duration;
+use mpquic_policy::cc::{self, Controller};
+use mpquic_policy::sched::{self, Scheduler};
+use mpquic_policy::{Entry, Settings};
+
+/// Settings of one end of a connection.
+#[derive(Clone, Debug)]
+pub struct TransportConfig {
+    /// The connection ends after this much silence; the smaller of both ends' values counts. Zero: never.
+    pub max_idle_timeout: Duration,
+    /// A PING goes out on every path that was quiet for this long.
+    pub keep_alive: Option<Duration>,
+    /// A handshake that takes longer fails.
+    pub handshake_timeout: Duration,
+    /// First receive windows, in bytes; they grow with use up to the two maxima below.
+    pub initial_stream_window: u64,
+    pub initial_connection_window: u64,
+    pub stream_window_max: u64,
+    pub connection_window_max: u64,
+    /// Bytes that all send buffers may hold at the most.
+    pub send_buffer_max: u64,
+    pub max_streams_bidi: u64,
+    pub max_streams_uni: u64,
+    /// Paths that may be open at once, 1 to 16. 1 still offers multipath, so that a path can replace another.
+    pub max_paths: u8,
+    /// Whether to offer multipath at all.
+    pub multipath: bool,
+    /// Largest DATAGRAM frame accepted; 0 refuses datagrams.
+    pub max_datagram_frame: u16,
+    /// Datagrams queued in each direction before the oldest are dropped (receiving) or refused (sending).
+    pub datagram_queue: usize,
+    /// RFC 9002 §6.2.2: the RTT assumed before the first sample.
+    pub initial_rtt: Duration,
+    /// Largest UDP payload to search for, in bytes.
+    pub mtu_ceiling: u16,
+    /// How long an ACK may be held back.
+    pub max_ack_delay: Duration,
+    /// Transmissions that may wait for their fate: the back-pressure between the wheel and the connection.
+    pub max_in_flight_transmissions: u32,
+    pub pacing: bool,
+    pub controller: &'static Entry<dyn Controller>,
+    pub controller_settings: Settings,
+    pub scheduler: &'static Entry<dyn Scheduler>,
+    pub scheduler_settings: Settings,
+}
+
+impl Default for TransportConfig {
+    fn default() -> Self {
+        let (controller, scheduler) = (cc::ALL[0], sched::ALL[0]);
+        Self {
+            max_idle_timeout: Duration::from_secs(30),
+            keep_alive: None,
+            handshake_timeout: Duration::from_secs(10),
+            initial_stream_window: 1 << 20,
+            initial_connection_window: 3 << 19,
+            stream_window_max: 64 << 20,
+            connection_window_max: 96 << 20,
+            send_buffer_max: 64 << 20,
+            max_streams_bidi: 256,
+            max_streams_uni: 256,
+            max_paths: 8,
+            multipath: true,
+            max_datagram_frame: 65535,
+            datagram_queue: 256,
+            initial_rtt: Duration::from_millis(333),
+            mtu_ceiling: 1452,
+            max_ack_delay: Duration::from_millis(25),
+            max_in_flight_transmissions: 32,
+            pacing: true,
+            controller,
+            controller_settings: controller.defaults(),
+            scheduler,
+            scheduler_settings: scheduler.defaults(),
+        }
+    }
+}
+
+impl TransportConfig {
+    /// Uses `entry` with its default settings on every path.
+    pub fn set_controller(&mut self, entry: &'static Entry<dyn Controller>) {
+        self.controller = entry;
+        self.controller_settings = entry.defaults();
+    }
+
+    /// Uses `entry` with its default settings.
+    pub fn set_scheduler(&mut self, entry: &'static Entry<dyn Scheduler>) {
+        self.scheduler = entry;
+        self.scheduler_settings = entry.defaults();
+    }
+
+    pub(crate) fn new_controller(&self) -> Box<dyn Controller> {
+        (self.controller.build)(&self.controller_settings)
+    }
+
+    pub(crate) fn new_scheduler(&self) -> Box<dyn Scheduler> {
+        (self.scheduler.build)(&self.scheduler_settings)
+    }
+}

@@ -1,0 +1,247 @@
+//! A path is a house within the house: its packet number space, loss detection, RTT, controller, pacer, MTU search,
+//! validation and status. It knows its own id and addresses and nothing of other paths, streams or keys.
+
+mod delivery;
+mod mtu;
+mod pacer;
+mod recovery;
+mod rtt;
+mod status;
+mod validation;
+
+pub(crate) use mtu::MTU_BASE;
+pub(crate) use recovery::{AckMeta, Fates, Recovery, Verdict};
+pub(crate) use status::Status;
+pub(crate) use validation::Validation;
+
+use crate::event::PathStats;
+use crate::frames::{Frames, Token};
+use crate::space::Space;
+use mpquic_base::{Duration, FourTuple, PathId, Rng, Time};
+use mpquic_policy::cc::Controller;
+use mpquic_policy::sched::PathView;
+use mpquic_wire::{Code, Frame, frame::AckHeader};
+
+/// RFC 9000 §8.1: bytes sent to an address that has not proven itself, per byte received from it.
+const AMPLIFICATION: u64 = 3;
+/// A path that fell silent is probed at least this often, so that its return is noticed.
+const SILENT_PROBE_MAX: Duration = Duration::from_millis(300);
+
+#[derive(Debug)]
+pub(crate) struct Path {
+    pub(crate) id: PathId,
+    pub(crate) tuple: FourTuple,
+    pub(crate) space: Space,
+    pub(crate) recovery: Recovery,
+    pub(crate) mtu: MtuSearch,
+    pub(crate) validation: Validation,
+    pub(crate) status: Status,
+    /// Set once PATH_ABANDON was sent or received: nothing new is sent here, and at this time it is forgotten.
+    pub(crate) closing: Option<Closing>,
+    /// No answer for two PTO (or the link is gone): data goes elsewhere, only probes are sent here.
+    pub(crate) silent: bool,
+    /// The addresses to fall back to if a changed peer address does not prove itself.
+    pub(crate) previous: Option<FourTuple>,
+    amplification: Option<Amplification>,
+    bytes_sent: u64,
+    bytes_received: u64,
+    packets_sent: u64,
+    packets_received: u64,
+}
+
+pub(crate) use mtu::MtuSearch;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Closing {
+    pub(crate) code: Code,
+    pub(crate) forget_at: Time,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Amplification {
+    received: u64,
+    sent: u64,
+}
+
+/// What a new path starts from.
+pub(crate) struct PathSetup {
+    pub(crate) id: PathId,
+    pub(crate) tuple: FourTuple,
+    pub(crate) controller: Box<dyn Controller>,
+    pub(crate) initial_rtt: Duration,
+    pub(crate) mtu_ceiling: u16,
+    pub(crate) pacing: bool,
+    pub(crate) validation: Validation,
+    /// We may send to the peer's address only what it earned.
+    pub(crate) limited: bool,
+}
+
+impl Path {
+    pub(crate) fn new(setup: PathSetup, rng: &mut Rng) -> Self {
+        Self {
+            id: setup.id,
+            tuple: setup.tuple,
+            space: Space::new(rng),
+            recovery: Recovery::new(setup.initial_rtt, setup.controller, setup.pacing),
+            mtu: MtuSearch::new(setup.mtu_ceiling),
+            validation: setup.validation,
+            status: Status::default(),
+            closing: None,
+            silent: false,
+            previous: None,
+            amplification: setup.limited.then(Amplification::default),
+            bytes_sent: 0,
+            bytes_received: 0,
+            packets_sent: 0,
+            packets_received: 0,
+        }
+    }
+
+    /// The peer answers here and data may be sent, as far as window and pacer allow.
+    pub(crate) const fn is_usable(&self) -> bool {
+        self.validation.is_validated() && self.closing.is_none()
+    }
+
+    pub(crate) const fn is_limited(&self) -> bool {
+        self.amplification.is_some()
+    }
+
+    /// Bytes that may be sent before the peer has to show itself.
+    pub(crate) fn allowance(&self) -> u64 {
+        self.amplification.map_or(u64::MAX, |a| (a.received * AMPLIFICATION).saturating_sub(a.sent))
+    }
+
+    pub(crate) fn on_datagram_received(&mut self, bytes: usize) {
+        self.bytes_received += bytes as u64;
+        if let Some(a) = &mut self.amplification {
+            a.received += bytes as u64;
+        }
+    }
+
+    pub(crate) const fn on_packet_received(&mut self) {
+        self.packets_received += 1;
+    }
+
+    pub(crate) fn on_datagram_sent(&mut self, bytes: u64, packets: u64) {
+        self.bytes_sent += bytes;
+        self.packets_sent += packets;
+        if let Some(a) = &mut self.amplification {
+            a.sent += bytes;
+        }
+    }
+
+    /// The peer's address is proven: limits fall.
+    pub(crate) fn on_validated(&mut self) {
+        self.validation.mark_validated();
+        self.amplification = None;
+        self.previous = None;
+    }
+
+    /// The peer's packets come from other addresses (RFC 9000 §9.3): they have to prove themselves.
+    pub(crate) fn on_address_change(&mut self, now: Time, tuple: FourTuple, pto: Duration, received: usize) {
+        if self.validation.is_validated() {
+            self.previous = Some(self.tuple);
+        }
+        self.tuple = tuple;
+        self.amplification = Some(Amplification { received: received as u64, sent: 0 });
+        self.validation.restart(now, pto);
+    }
+
+    /// Writes an ACK of this path's packets; the caller says on which path it rides by choosing `frames`.
+    pub(crate) fn write_ack(&mut self, now: Time, exponent: u8, multipath: bool, frames: &mut Frames<'_>) {
+        let acks = &mut self.space.acks;
+        let Some(largest) = acks.largest().filter(|_| acks.is_pending()) else { return };
+        let delay = u64::try_from(acks.delay(now).as_micros()).unwrap_or(u64::MAX) >> exponent;
+        let header = AckHeader { path: self.id, multipath, delay, ecn: acks.ecn() };
+        if frames.push_with(|out| header.write(acks.ranges(), out)) > 0 {
+            frames.leave(Token::Ack { path: self.id, largest });
+            acks.on_ack_sent();
+        }
+    }
+
+    /// Something must be sent on this very path, now: an answer, a challenge, or a probe.
+    pub(crate) fn wants_own(&self, now: Time) -> bool {
+        if self.closing.is_some() {
+            return false;
+        }
+        self.validation.has_response() || self.validation.challenge_due(now) || self.space.probes > 0
+    }
+
+    /// Writes what belongs on this path alone; true if the datagram must be padded to the base MTU.
+    pub(crate) fn write_own(&mut self, now: Time, rng: &mut Rng, frames: &mut Frames<'_>) -> bool {
+        let mut pad = false;
+        while let Some(data) = self.validation.peek_response() {
+            if !frames.push_untracked(&Frame::PathResponse(data)) {
+                break;
+            }
+            self.validation.commit_response();
+            pad = true;
+        }
+        if frames.remaining() > CHALLENGE_LEN
+            && let Some(data) = self.validation.next_challenge(now, rng)
+        {
+            // It fits: a challenge is nine bytes.
+            let _fits = frames.push_untracked(&Frame::PathChallenge(data));
+            pad = true;
+        }
+        pad
+    }
+
+    pub(crate) fn view(&self, now: Time) -> PathView {
+        let mtu = self.mtu.current();
+        let window_left = self.recovery.window_left().min(self.allowance());
+        PathView {
+            id: self.id,
+            srtt: self.recovery.rtt.smoothed(),
+            rttvar: self.recovery.rtt.variance(),
+            min_rtt: self.recovery.rtt.min(),
+            window: self.recovery.window(),
+            in_flight: self.recovery.in_flight(),
+            window_left,
+            rate: self.recovery.rate(),
+            loss: self.recovery.loss_share(),
+            mtu,
+            backup: self.status.is_backup(),
+            ready_at: self.recovery.pacer.departs_at(now),
+            can_send: window_left >= u64::from(mtu) && self.recovery.pacer.is_open(now),
+        }
+    }
+
+    /// The PTO of a silent path is bounded, so that its return is noticed soon.
+    pub(crate) fn pto_at(&mut self, max_ack_delay: Duration) -> Option<Time> {
+        let at = self.recovery.pto_at(&mut self.space, max_ack_delay)?;
+        if !self.silent {
+            return Some(at);
+        }
+        let bound = self.recovery.pto_interval(max_ack_delay).max(SILENT_PROBE_MAX);
+        self.space.last_eliciting_at.map(|since| at.min(since + bound))
+    }
+
+    pub(crate) fn stats(&self) -> PathStats {
+        PathStats {
+            id: self.id,
+            tuple: self.tuple,
+            validated: self.validation.is_validated(),
+            closing: self.closing.is_some(),
+            silent: self.silent,
+            backup: self.status.is_backup(),
+            srtt: self.recovery.rtt.smoothed(),
+            rttvar: self.recovery.rtt.variance(),
+            min_rtt: self.recovery.rtt.min(),
+            window: self.recovery.window(),
+            in_flight: self.recovery.in_flight(),
+            slow_start: self.recovery.in_slow_start(),
+            rate: self.recovery.rate(),
+            pacing_rate: self.recovery.pacer.rate(),
+            mtu: self.mtu.current(),
+            bytes_sent: self.bytes_sent,
+            bytes_received: self.bytes_received,
+            packets_sent: self.packets_sent,
+            packets_received: self.packets_received,
+            packets_lost: self.recovery.lost_packets,
+            spurious_losses: self.recovery.spurious_losses,
+        }
+    }
+}
+
+const CHALLENGE_LEN: usize = 9;

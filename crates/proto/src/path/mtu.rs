@@ -1,0 +1,163 @@
+//! The largest UDP payload of one path, searched by probes (RFC 9000 §14.3, RFC 8899).
+
+use mpquic_base::{Duration, Time};
+
+/// RFC 9000 §14: what every QUIC path must carry.
+pub(crate) const MTU_BASE: u16 = 1200;
+/// RFC 8899 §5.1.4: lost this often, a size is taken to be too large.
+const PROBES_MAX: u8 = 3;
+/// The search ends when it is this close (bytes).
+const PRECISION: u16 = 20;
+/// RFC 8899 §5.1.1: after this time a larger size is tried again.
+const RAISE_AFTER: Duration = Duration::from_secs(600);
+/// Large packets lost in a row, with small ones arriving, that prove a black hole.
+const BLACK_HOLE_LOSSES: u8 = 6;
+
+#[derive(Debug)]
+pub(crate) struct MtuSearch {
+    current: u16,
+    /// Nothing at or above this size got through.
+    too_large: u16,
+    ceiling: u16,
+    probing: bool,
+    failures: u8,
+    raise_at: Option<Time>,
+    large_lost: u8,
+    small_acked: bool,
+}
+
+impl MtuSearch {
+    /// `ceiling` is the largest payload worth trying: ours, and the peer's max_udp_payload_size.
+    pub(crate) fn new(ceiling: u16) -> Self {
+        let ceiling = ceiling.max(MTU_BASE);
+        Self {
+            current: MTU_BASE,
+            too_large: ceiling + 1,
+            ceiling,
+            probing: false,
+            failures: 0,
+            raise_at: None,
+            large_lost: 0,
+            small_acked: false,
+        }
+    }
+
+    pub(crate) const fn current(&self) -> u16 {
+        self.current
+    }
+
+    /// The size to probe now, if the search goes on and no probe is under way.
+    pub(crate) fn wanted(&self) -> Option<u16> {
+        if self.probing || self.too_large - self.current <= PRECISION && self.current + 1 < self.too_large {
+            return None;
+        }
+        if self.current + 1 >= self.too_large {
+            return None;
+        }
+        // The ceiling first: on most paths the search is over after one probe.
+        if self.failures == 0 && self.too_large == self.ceiling + 1 {
+            return Some(self.ceiling);
+        }
+        Some(self.candidate())
+    }
+
+    fn candidate(&self) -> u16 {
+        if self.too_large == self.ceiling + 1 { self.ceiling } else { self.current.midpoint(self.too_large) }
+    }
+
+    pub(crate) const fn on_probe_sent(&mut self) {
+        self.probing = true;
+    }
+
+    pub(crate) fn on_probe_acked(&mut self, size: u16) {
+        self.probing = false;
+        self.failures = 0;
+        self.large_lost = 0;
+        self.current = self.current.max(size);
+    }
+
+    pub(crate) fn on_probe_lost(&mut self, now: Time, size: u16) {
+        self.probing = false;
+        self.failures += 1;
+        if self.failures >= PROBES_MAX {
+            self.failures = 0;
+            self.too_large = self.too_large.min(size);
+            self.raise_at = Some(now + RAISE_AFTER);
+        }
+    }
+
+    pub(crate) fn on_acked(&mut self, size: u16) {
+        if size > MTU_BASE {
+            self.large_lost = 0;
+            self.small_acked = false;
+        } else if self.large_lost > 0 {
+            self.small_acked = true;
+        }
+    }
+
+    /// A packet that was no probe is lost; true if the size must fall back to the base.
+    pub(crate) fn on_lost(&mut self, now: Time, size: u16) -> bool {
+        if size > MTU_BASE && size <= self.current {
+            self.large_lost = self.large_lost.saturating_add(1);
+        }
+        let black_hole = self.large_lost >= BLACK_HOLE_LOSSES && self.small_acked;
+        if black_hole {
+            self.too_large = self.current;
+            self.current = MTU_BASE;
+            self.large_lost = 0;
+            self.small_acked = false;
+            self.raise_at = Some(now + RAISE_AFTER);
+        }
+        black_hole
+    }
+
+    /// Searches upwards again when the raise timer has run out.
+    pub(crate) fn expire(&mut self, now: Time) {
+        if self.raise_at.is_some_and(|at| at <= now) {
+            self.raise_at = None;
+            self.too_large = self.ceiling + 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MTU_BASE, MtuSearch, PRECISION};
+    use mpquic_base::Time;
+
+    fn search(real: u16, ceiling: u16) -> (u16, usize) {
+        let mut mtu = MtuSearch::new(ceiling);
+        let mut probes = 0;
+        while let Some(size) = mtu.wanted() {
+            probes += 1;
+            mtu.on_probe_sent();
+            assert!(mtu.wanted().is_none(), "one probe at a time");
+            if size <= real { mtu.on_probe_acked(size) } else { mtu.on_probe_lost(Time::ZERO, size) }
+            assert!(probes < 100, "the search ends");
+        }
+        (mtu.current(), probes)
+    }
+
+    #[test]
+    fn the_search_finds_every_mtu_within_its_precision() {
+        for real in (MTU_BASE..=9000).step_by(37) {
+            for ceiling in [1200, 1452, 9000] {
+                let (found, _) = search(real, ceiling);
+                assert!(found <= real.min(ceiling), "{real} {ceiling} {found}");
+                assert!(found + PRECISION >= real.min(ceiling), "{real} {ceiling} {found}");
+            }
+        }
+        assert_eq!(search(1500, 1452), (1452, 1), "an ordinary path needs one probe");
+    }
+
+    #[test]
+    fn a_black_hole_falls_back_and_plain_loss_does_not() {
+        let mut mtu = MtuSearch::new(1452);
+        mtu.on_probe_acked(1452);
+        assert!((0..20).all(|_| !mtu.on_lost(Time::ZERO, 1452)), "an outage is no black hole");
+        mtu.on_acked(60);
+        assert!(mtu.on_lost(Time::ZERO, 1452));
+        assert_eq!(mtu.current(), MTU_BASE);
+        assert!(mtu.wanted().is_some_and(|size| size < 1452));
+    }
+}

@@ -1,0 +1,109 @@
+//! When the next packets of a path depart. A timestamp, not a timer: the wheel waits, nobody else.
+
+use mpquic_base::{Duration, Rate, Time};
+
+/// Packets are handed to the wheel at most this far ahead of their departure, so that little is committed to a path
+/// that may die or slow down.
+const HORIZON: Duration = Duration::from_millis(2);
+/// A sender that was woken late may catch up by this much; more would be a burst.
+const CREDIT: Duration = Duration::from_millis(1);
+/// A batch is at most this long in time.
+const BURST: Duration = Duration::from_millis(1);
+const BURST_PACKETS_MIN: u64 = 2;
+/// Below this a controller's rate is not believed (features of the seeds: 120 kB/s).
+const RATE_MIN: Rate = Rate::from_bytes_per_second(120_000);
+/// RFC 9002 §7.7: a little above window/srtt, so that pacing alone never starves the window.
+const GAIN: f64 = 1.25;
+
+#[derive(Debug)]
+pub(crate) struct Pacer {
+    enabled: bool,
+    next: Time,
+    rate: Rate,
+}
+
+impl Pacer {
+    pub(crate) const fn new(enabled: bool) -> Self {
+        Self { enabled, next: Time::ZERO, rate: Rate::ZERO }
+    }
+
+    /// The controller's rate, or else one that sends the window in a little less than a round trip.
+    pub(crate) fn set_rate(&mut self, controller: Option<Rate>, window: u64, srtt: Duration) {
+        let rate = controller.unwrap_or_else(|| Rate::from_delivery(window, srtt).scaled(GAIN));
+        self.rate = rate.max(RATE_MIN);
+    }
+
+    pub(crate) const fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// Departure of the next packet if it is handed over now.
+    pub(crate) fn departs_at(&self, now: Time) -> Time {
+        if self.enabled { now.max(self.next) } else { now }
+    }
+
+    pub(crate) fn is_open(&self, now: Time) -> bool {
+        !self.enabled || self.opens_at() <= now
+    }
+
+    pub(crate) fn opens_at(&self) -> Time {
+        self.next - HORIZON
+    }
+
+    /// Largest batch that goes out back to back.
+    pub(crate) fn burst_bytes(&self, mtu: u16) -> u64 {
+        if !self.enabled {
+            return u64::MAX;
+        }
+        self.rate.bytes_in(BURST).max(BURST_PACKETS_MIN * u64::from(mtu))
+    }
+
+    pub(crate) fn on_sent(&mut self, now: Time, bytes: u64) {
+        let start = self.next.max(now - CREDIT);
+        self.next = start + self.rate.delay(bytes);
+    }
+
+    /// Packets that were waiting will never depart: the time they had booked is free again.
+    pub(crate) fn on_cancelled(&mut self, now: Time) {
+        self.next = self.next.min(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pacer, RATE_MIN};
+    use mpquic_base::{Duration, Rate, Time};
+
+    #[test]
+    fn delays_are_exact_and_late_senders_catch_up_only_a_little() {
+        let mut pacer = Pacer::new(true);
+        pacer.set_rate(Some(Rate::from_bytes_per_second(1_200_000)), 0, Duration::ZERO);
+        let start = Time::from_millis(100);
+        pacer.on_sent(start, 1200);
+        pacer.on_sent(start, 1200);
+        // The credit of 1 ms pays the first packet; the second one is 1 ms after it.
+        assert_eq!(pacer.departs_at(start), start + Duration::from_millis(1));
+        let late = Time::from_millis(500);
+        pacer.on_sent(late, 1200);
+        assert_eq!(pacer.departs_at(late), late);
+        pacer.on_sent(late, 1200);
+        assert_eq!(pacer.departs_at(late), late + Duration::from_millis(1));
+    }
+
+    #[test]
+    fn a_controller_without_a_rate_is_paced_by_its_window_and_never_below_the_floor() {
+        let mut pacer = Pacer::new(true);
+        pacer.set_rate(None, 100_000, Duration::from_millis(100));
+        assert_eq!(pacer.rate(), Rate::from_bytes_per_second(1_250_000));
+        pacer.set_rate(None, 100, Duration::from_secs(1));
+        assert_eq!(pacer.rate(), RATE_MIN);
+    }
+
+    #[test]
+    fn without_pacing_everything_departs_now() {
+        let mut pacer = Pacer::new(false);
+        pacer.set_rate(Some(RATE_MIN), 0, Duration::ZERO);
+        (0..100).for_each(|_| pacer.on_sent(Time::from_millis(1), 1200));
+        assert_eq!(pacer.departs_at(Time::from_millis(1)), Time::from_millis(1));
+    }
+}

@@ -1,0 +1,116 @@
+//! What was received and must be acknowledged.
+
+use mpquic_base::{Duration, Ecn, RangeSet, Time};
+use mpquic_wire::frame::EcnCounts;
+
+/// Ranges kept for ACK frames; older ones are forgotten, newest kept (RFC 9000 §13.2.3).
+const RANGES_MAX: usize = 256;
+/// Ack-eliciting packets after which an ACK is due at once (RFC 9000 §13.2.2).
+const ELICITING_THRESHOLD: u32 = 2;
+
+#[derive(Debug)]
+pub(crate) struct AckQueue {
+    received: RangeSet,
+    /// Everything below counts as received: it fell out of the ranges or the peer knows that we have it.
+    floor: u64,
+    largest_at: Time,
+    /// Ack-eliciting packets received since the last ACK was sent.
+    unacked: u32,
+    due_at: Option<Time>,
+    ecn: EcnCounts,
+}
+
+impl AckQueue {
+    pub(crate) fn new() -> Self {
+        Self {
+            received: RangeSet::new(),
+            floor: 0,
+            largest_at: Time::ZERO,
+            unacked: 0,
+            due_at: None,
+            ecn: EcnCounts::default(),
+        }
+    }
+
+    pub(crate) fn largest(&self) -> Option<u64> {
+        self.received.max()
+    }
+
+    /// RFC 9000 §12.3: a number seen before must not be acted on again.
+    pub(crate) fn is_duplicate(&self, pn: u64) -> bool {
+        pn < self.floor || self.received.contains(pn)
+    }
+
+    /// Records a packet whose frames were all taken in. `at_once` wants the ACK without delay (Initial, Handshake).
+    pub(crate) fn on_packet(&mut self, now: Time, pn: u64, eliciting: bool, ecn: Ecn, delay: Option<Duration>) {
+        let previous = self.largest();
+        self.received.insert(pn..pn + 1);
+        if self.received.len() > RANGES_MAX
+            && let Some(oldest) = self.received.pop_first()
+        {
+            self.floor = self.floor.max(oldest.end);
+        }
+        match ecn {
+            Ecn::NotEct => {}
+            Ecn::Ect0 => self.ecn.ect0 += 1,
+            Ecn::Ect1 => self.ecn.ect1 += 1,
+            Ecn::Ce => self.ecn.ce += 1,
+        }
+        let newest = previous.is_none_or(|largest| pn > largest);
+        if newest {
+            self.largest_at = now;
+        }
+        if !eliciting {
+            return;
+        }
+        self.unacked += 1;
+        // RFC 9000 §13.2.1: at once if out of order, after a gap, or marked CE.
+        let out_of_order = !newest || previous.is_some_and(|largest| pn != largest + 1);
+        let due = match delay {
+            Some(delay) if !out_of_order && ecn != Ecn::Ce && self.unacked < ELICITING_THRESHOLD => now + delay,
+            _ => now,
+        };
+        self.due_at = Some(self.due_at.map_or(due, |at| at.min(due)));
+    }
+
+    /// When an ACK must go out, if ack-eliciting packets wait for one.
+    pub(crate) const fn due_at(&self) -> Option<Time> {
+        self.due_at
+    }
+
+    pub(crate) fn is_due(&self, now: Time) -> bool {
+        self.due_at.is_some_and(|at| at <= now)
+    }
+
+    /// Something ack-eliciting is not yet acknowledged: an ACK may ride along.
+    pub(crate) const fn is_pending(&self) -> bool {
+        self.due_at.is_some()
+    }
+
+    /// The ranges to report, newest first.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = core::ops::Range<u64>> + '_ {
+        self.received.iter().rev()
+    }
+
+    pub(crate) fn delay(&self, now: Time) -> Duration {
+        now.since(self.largest_at)
+    }
+
+    /// Counts to report, once any mark was ever seen.
+    pub(crate) fn ecn(&self) -> Option<EcnCounts> {
+        (self.ecn != EcnCounts::default()).then_some(self.ecn)
+    }
+
+    /// An ACK that holds everything received so far has been written.
+    pub(crate) fn on_ack_sent(&mut self) {
+        self.unacked = 0;
+        self.due_at = None;
+    }
+
+    /// The peer has an ACK that reported `largest`: older numbers need not be reported again.
+    pub(crate) fn on_ack_acked(&mut self, largest: u64) {
+        // The largest itself stays, so that an ACK is never empty.
+        self.received.remove_below(largest);
+        self.floor = self.floor.max(largest);
+    }
+}

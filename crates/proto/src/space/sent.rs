@@ -1,0 +1,226 @@
+//! The packets that were sent, in order of their numbers, and the tokens of their frames.
+
+use crate::frames::Token;
+use core::ops::Range;
+use mpquic_base::{RangeSet, Time};
+use std::collections::VecDeque;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Its fate is open. Only such packets count as in flight.
+    Outstanding,
+    Acked,
+    /// Declared lost; remembered for a while because a late ACK reveals that it was not.
+    Lost,
+    /// Taken out of flight without a verdict: its path fell silent, or it never left this host.
+    Orphaned,
+    /// A number that was never sent.
+    Skipped,
+}
+
+/// What is remembered of one packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    pub(crate) state: State,
+    pub(crate) sent_at: Time,
+    pub(crate) size: u16,
+    pub(crate) ack_eliciting: bool,
+    /// Ack-eliciting or padded: counts towards bytes in flight (RFC 9002 §2).
+    pub(crate) in_flight: bool,
+    pub(crate) mtu_probe: bool,
+    /// Path state at departure, for the delivery rate sample when it is acknowledged.
+    pub(crate) delivered: u64,
+    pub(crate) delivered_at: Time,
+    pub(crate) first_sent_at: Time,
+    pub(crate) lost: u64,
+    pub(crate) tx_in_flight: u64,
+    pub(crate) app_limited: bool,
+    tokens: u16,
+}
+
+impl Sent {
+    pub(crate) const fn new(sent_at: Time, size: u16, ack_eliciting: bool, in_flight: bool) -> Self {
+        Self {
+            state: State::Outstanding,
+            sent_at,
+            size,
+            ack_eliciting,
+            in_flight,
+            mtu_probe: false,
+            delivered: 0,
+            delivered_at: Time::ZERO,
+            first_sent_at: Time::ZERO,
+            lost: 0,
+            tx_in_flight: 0,
+            app_limited: false,
+            tokens: 0,
+        }
+    }
+
+    const fn skipped() -> Self {
+        let mut sent = Self::new(Time::ZERO, 0, false, false);
+        sent.state = State::Skipped;
+        sent
+    }
+
+    /// Bytes this packet adds to the bytes in flight while its fate is open.
+    pub(crate) fn flight_bytes(&self) -> u64 {
+        if self.in_flight { u64::from(self.size) } else { 0 }
+    }
+}
+
+/// A ring from the oldest packet still of interest to the newest.
+#[derive(Debug)]
+pub(crate) struct SentRing {
+    /// Number of `packets[0]`.
+    base: u64,
+    packets: VecDeque<Sent>,
+    /// Tokens of all packets in the ring, in order; `first_token` is the running number of `tokens[0]`.
+    tokens: VecDeque<Token>,
+    /// Running number of the first token of each packet in the ring.
+    token_starts: VecDeque<u64>,
+    first_token: u64,
+    /// Numbers acknowledged so far, from `base` on: an ACK that repeats old ranges costs nothing.
+    acked: RangeSet,
+    largest_acked: Option<u64>,
+    /// Every packet below is no longer outstanding.
+    outstanding_from: u64,
+}
+
+impl SentRing {
+    pub(crate) const fn new_at(base: u64) -> Self {
+        Self {
+            base,
+            packets: VecDeque::new(),
+            tokens: VecDeque::new(),
+            token_starts: VecDeque::new(),
+            first_token: 0,
+            acked: RangeSet::empty(),
+            largest_acked: None,
+            outstanding_from: base,
+        }
+    }
+
+    pub(crate) const fn new() -> Self {
+        Self::new_at(0)
+    }
+
+    pub(crate) fn next_pn(&self) -> u64 {
+        self.base + self.packets.len() as u64
+    }
+
+    pub(crate) const fn largest_acked(&self) -> Option<u64> {
+        self.largest_acked
+    }
+
+    /// Records packet [`SentRing::next_pn`] with the tokens of its frames.
+    pub(crate) fn push(&mut self, mut packet: Sent, tokens: &[Token]) {
+        packet.tokens = u16::try_from(tokens.len()).expect("a packet holds fewer frames than bytes");
+        self.token_starts.push_back(self.first_token + self.tokens.len() as u64);
+        self.tokens.extend(tokens);
+        self.packets.push_back(packet);
+    }
+
+    pub(crate) fn skip(&mut self) {
+        self.push(Sent::skipped(), &[]);
+    }
+
+    pub(crate) fn get_mut(&mut self, pn: u64) -> Option<&mut Sent> {
+        self.packets.get_mut(usize::try_from(pn.checked_sub(self.base)?).ok()?)
+    }
+
+    pub(crate) fn get(&self, pn: u64) -> Option<&Sent> {
+        self.packets.get(usize::try_from(pn.checked_sub(self.base)?).ok()?)
+    }
+
+    pub(crate) fn tokens(&self, pn: u64) -> impl Iterator<Item = Token> + '_ {
+        let found = pn.checked_sub(self.base).and_then(|i| usize::try_from(i).ok());
+        let range = found.and_then(|i| {
+            let start = usize::try_from(self.token_starts.get(i)? - self.first_token).ok()?;
+            Some(start..start + usize::from(self.packets[i].tokens))
+        });
+        self.tokens.range(range.unwrap_or(0..0)).copied()
+    }
+
+    /// Marks `range` acknowledged and calls `newly` for each packet that was not yet; false if one was never sent.
+    #[must_use]
+    pub(crate) fn acknowledge(&mut self, range: Range<u64>, newly: &mut impl FnMut(u64, Sent)) -> bool {
+        if range.end > self.next_pn() {
+            return false;
+        }
+        self.largest_acked = self.largest_acked.max(Some(range.end - 1));
+        let range = range.start.max(self.base)..range.end;
+        let mut at = range.start;
+        while at < range.end {
+            // The next stretch that no earlier ACK covered.
+            let known = self.acked.first_touching(at);
+            let (stretch_end, resume) = match known {
+                Some(k) if k.start <= at => {
+                    at = k.end;
+                    continue;
+                }
+                Some(k) if k.start < range.end => (k.start, k.end),
+                _ => (range.end, range.end),
+            };
+            for pn in at..stretch_end {
+                let Some(packet) = self.get_mut(pn) else { continue };
+                if packet.state == State::Skipped {
+                    return false;
+                }
+                let before = *packet;
+                packet.state = State::Acked;
+                newly(pn, before);
+            }
+            self.acked.insert(at..stretch_end);
+            at = resume;
+        }
+        true
+    }
+
+    /// Numbers of the packets whose fate is open, oldest first.
+    pub(crate) fn outstanding(&mut self) -> impl Iterator<Item = u64> + '_ {
+        while self.get(self.outstanding_from).is_some_and(|p| p.state != State::Outstanding) {
+            self.outstanding_from += 1;
+        }
+        let skip = usize::try_from(self.outstanding_from - self.base).unwrap_or(usize::MAX);
+        let from = self.outstanding_from;
+        let open = self.packets.iter().skip(skip).enumerate().filter(|(_, p)| p.state == State::Outstanding);
+        open.map(move |(i, _)| from + i as u64)
+    }
+
+    pub(crate) fn oldest_outstanding(&mut self) -> Option<u64> {
+        self.outstanding().next()
+    }
+
+    pub(crate) fn has_outstanding_eliciting(&mut self) -> bool {
+        let first = self.outstanding().next();
+        first.is_some_and(|pn| {
+            let skip = usize::try_from(pn - self.base).unwrap_or(usize::MAX);
+            self.packets.iter().skip(skip).any(|p| p.state == State::Outstanding && p.ack_eliciting)
+        })
+    }
+
+    /// Forgets packets from the old end whose fate is settled; lost ones only once they were sent before `lost_before`.
+    pub(crate) fn forget(&mut self, lost_before: Time) {
+        while let Some(packet) = self.packets.front() {
+            let done = match packet.state {
+                State::Outstanding => false,
+                State::Acked | State::Skipped => true,
+                State::Lost | State::Orphaned => packet.sent_at < lost_before,
+            };
+            // A skipped number at the very end must stay: it is how an optimistic ACK is caught.
+            if !done || (packet.state == State::Skipped && self.packets.len() == 1) {
+                break;
+            }
+            for _ in 0..packet.tokens {
+                self.tokens.pop_front();
+            }
+            self.first_token += u64::from(packet.tokens);
+            self.packets.pop_front();
+            self.token_starts.pop_front();
+            self.base += 1;
+        }
+        self.acked.remove_below(self.base);
+        self.outstanding_from = self.outstanding_from.max(self.base);
+    }
+}
