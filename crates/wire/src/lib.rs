@@ -9,6 +9,6 @@ mod cursor;
 pub mod error;
 pub mod frame;
 
-pub use cursor::{Malformed, Reader, Writer, VARINT_MAX, varint_len};
+pub use cursor::{Malformed, Reader, VARINT_MAX, Writer, varint_len};
 pub use error::Code;
-pub use frame::Frame;
+pub use frame::{Frame, FrameError};
