@@ -8,6 +8,8 @@
 mod cursor;
 pub mod error;
 pub mod frame;
+pub mod header;
+pub mod packet_number;
 
 pub use cursor::{Malformed, Reader, VARINT_MAX, Writer, varint_len};
 pub use error::Code;
