@@ -10,7 +10,9 @@ pub mod error;
 pub mod frame;
 pub mod header;
 pub mod packet_number;
+pub mod parameters;
 
 pub use cursor::{Malformed, Reader, VARINT_MAX, Writer, varint_len};
 pub use error::Code;
 pub use frame::{Frame, FrameError};
+pub use parameters::{ParameterError, TransportParameters};
