@@ -46,6 +46,12 @@ impl<'a> Reader<'a> {
         self.rest.len()
     }
 
+    /// All that is left, without taking it.
+    #[must_use]
+    pub const fn as_slice(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// All that is left.
     pub fn rest(&mut self) -> &'a [u8] {
         core::mem::take(&mut self.rest)
@@ -55,6 +61,13 @@ impl<'a> Reader<'a> {
         let (head, rest) = self.rest.split_at_checked(n).ok_or(Malformed)?;
         self.rest = rest;
         Ok(head)
+    }
+
+    /// Takes the zero bytes at the front and returns how many there were.
+    pub(crate) fn zeros(&mut self) -> usize {
+        let n = self.rest.iter().position(|b| *b != 0).unwrap_or(self.rest.len());
+        self.rest = &self.rest[n..];
+        n
     }
 
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {

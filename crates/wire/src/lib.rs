@@ -8,7 +8,11 @@
 mod cursor;
 pub mod error;
 pub mod frame;
+pub mod header;
+pub mod packet_number;
+pub mod parameters;
 
-pub use cursor::{Malformed, Reader, Writer, VARINT_MAX, varint_len};
+pub use cursor::{Malformed, Reader, VARINT_MAX, Writer, varint_len};
 pub use error::Code;
-pub use frame::Frame;
+pub use frame::{Frame, FrameError};
+pub use parameters::{ParameterError, TransportParameters};

@@ -254,10 +254,8 @@ impl AckHeader {
         // The count is written before the ranges are: reserve two bytes for it.
         let mut fixed = Count(2);
         empty.emit(&mut fixed);
-        let mut room = match out.remaining().checked_sub(fixed.0 + varint_len(first.end - 1 - first.start)) {
-            Some(room) => room,
-            None => return 0,
-        };
+        let needed = fixed.0 + varint_len(first.end - 1 - first.start);
+        let Some(mut room) = out.remaining().checked_sub(needed) else { return 0 };
         let kind = if self.ecn.is_some() { 1 } else { 0 };
         typed_for_path(out, self.path, self.multipath, types::ACK + kind, types::PATH_ACK + kind);
         varints(out, &[first.end - 1, self.delay]);
