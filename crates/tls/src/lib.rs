@@ -1,0 +1,29 @@
+//! TLS 1.3 for the protocol machine: rustls behind the traits of `mpquic_proto::crypto`.
+//!
+//! The only crate that knows rustls, aws-lc-rs and certificates; the machine above sees bytes, keys as trait
+//! objects, and alerts. The provider is always named explicitly, so a process-wide default is never consulted, and
+//! there is no way to switch the verification of the server off.
+//!
+//! Not here yet: 0-RTT and session resumption. Servers send no tickets and clients keep none, so every handshake
+//! is a full one.
+
+#![forbid(unsafe_code)]
+
+mod client;
+mod error;
+mod identity;
+mod keys;
+mod pin;
+mod provider;
+#[cfg(test)]
+mod rig;
+mod server;
+mod session;
+
+pub use client::{ClientBuilder, ClientConfig};
+pub use error::ConfigError;
+pub use identity::{Identity, KeyKind};
+pub use pin::{Fingerprint, Pin};
+pub use rustls::RootCertStore;
+pub use server::{ServerBuilder, ServerConfig};
+pub use session::TlsSession;

@@ -1,0 +1,153 @@
+//! The client's side of trust: which servers are believed, which protocols are spoken.
+//!
+//! There are two ways to trust a server, pins and certificate authorities, and no third. A client shows no
+//! certificate of its own: who it is gets proven above TLS, bound to the handshake by the exporter.
+
+use crate::error::ConfigError;
+use crate::pin::{Pin, PinVerifier};
+use crate::provider::{alpn_list, initial_keys, provider, quic_version};
+use crate::session::TlsSession;
+use core::fmt;
+use mpquic_base::{Cid, Role};
+use mpquic_proto::crypto::{ClientCrypto, InitialCrypto, LevelKeys, Session};
+use rustls::RootCertStore;
+use rustls::client::Resumption;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::quic::ClientConnection;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+/// What all handshakes of a client have in common. Built by [`ClientConfig::pinned`], [`ClientConfig::with_roots`]
+/// or [`ClientConfig::with_roots_pem`].
+pub struct ClientConfig {
+    tls: Arc<rustls::ClientConfig>,
+    pinned: bool,
+}
+
+impl ClientConfig {
+    /// Trusts servers that match one of `pins`; names and dates of their certificates do not matter.
+    ///
+    /// # Errors
+    /// If `pins` is empty.
+    pub fn pinned(pins: &[Pin]) -> Result<ClientBuilder, ConfigError> {
+        if pins.is_empty() {
+            return Err(ConfigError::new("pins", "at least one is needed"));
+        }
+        Ok(ClientBuilder { trust: Trust::Pins(pins.to_vec()), post_quantum: false })
+    }
+
+    /// Trusts servers whose certificate chains to one of `roots` and is valid for the name asked for. rustls reads
+    /// the system's clock for the dates.
+    ///
+    /// # Errors
+    /// If `roots` is empty.
+    pub fn with_roots(roots: RootCertStore) -> Result<ClientBuilder, ConfigError> {
+        if roots.is_empty() {
+            return Err(ConfigError::new("root certificates", "at least one is needed"));
+        }
+        Ok(ClientBuilder { trust: Trust::Roots(Arc::new(roots)), post_quantum: false })
+    }
+
+    /// As [`ClientConfig::with_roots`], with all certificates of a PEM file's contents.
+    ///
+    /// # Errors
+    /// If there is none or one cannot be read.
+    pub fn with_roots_pem(pem: &[u8]) -> Result<ClientBuilder, ConfigError> {
+        let mut roots = RootCertStore::empty();
+        for cert in CertificateDer::pem_slice_iter(pem) {
+            let cert = cert.map_err(|e| ConfigError::new("root certificates", e))?;
+            roots.add(cert).map_err(|e| ConfigError::new("root certificate", e))?;
+        }
+        Self::with_roots(roots)
+    }
+
+    fn server_name(&self, name: &str) -> Result<ServerName<'static>, String> {
+        // A bracketed IPv6 address, as in a URL.
+        let bare = name.strip_prefix('[').and_then(|n| n.strip_suffix(']')).unwrap_or(name);
+        match ServerName::try_from(bare.to_owned()) {
+            Ok(name) => Ok(name),
+            // With a pin the name has no part in trust. An address stands in for it because rustls sends no server
+            // name indication for one.
+            Err(_) if self.pinned => Ok(IpAddr::from(Ipv4Addr::UNSPECIFIED).into()),
+            Err(error) => Err(format!("server name {name:?}: {error}")),
+        }
+    }
+}
+
+impl InitialCrypto for ClientConfig {
+    fn initial_keys(&self, version: u32, dcid: &Cid, role: Role) -> LevelKeys {
+        initial_keys(version, dcid, role)
+    }
+}
+
+impl ClientCrypto for ClientConfig {
+    fn start(
+        self: Arc<Self>,
+        version: u32,
+        server_name: &str,
+        parameters: Vec<u8>,
+    ) -> Result<Box<dyn Session>, String> {
+        let version = quic_version(version).ok_or_else(|| format!("no TLS for QUIC version {version:#x}"))?;
+        let name = self.server_name(server_name)?;
+        let tls = ClientConnection::new(Arc::clone(&self.tls), version, name, parameters)
+            .map_err(|error| error.to_string())?;
+        Ok(Box::new(TlsSession::new(tls)))
+    }
+}
+
+impl fmt::Debug for ClientConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientConfig").field("pinned", &self.pinned).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+enum Trust {
+    Pins(Vec<Pin>),
+    Roots(Arc<RootCertStore>),
+}
+
+/// A [`ClientConfig`] that knows whom to trust and lacks its application protocols.
+#[derive(Debug)]
+pub struct ClientBuilder {
+    trust: Trust,
+    post_quantum: bool,
+}
+
+impl ClientBuilder {
+    /// Prefers the hybrid key exchange X25519MLKEM768. Off by default: the ClientHello then fills two packets, and
+    /// the loss of either costs the handshake a timeout.
+    #[must_use]
+    pub fn post_quantum(mut self, on: bool) -> Self {
+        self.post_quantum = on;
+        self
+    }
+
+    /// Completes the configuration with the application protocols to offer, the preferred one first.
+    ///
+    /// # Errors
+    /// If the list is empty or holds an unusable name.
+    pub fn build(self, alpn: &[&[u8]]) -> Result<ClientConfig, ConfigError> {
+        let alpn = alpn_list(alpn)?;
+        let provider = provider(self.post_quantum);
+        let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|e| ConfigError::new("TLS", e))?;
+        let pinned = matches!(self.trust, Trust::Pins(_));
+        let builder = match self.trust {
+            // rustls files every verifier of one's own under this name; this one verifies.
+            Trust::Pins(pins) => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(PinVerifier::new(pins, provider))),
+            Trust::Roots(roots) => builder.with_root_certificates(roots),
+        };
+        let mut tls = builder.with_no_client_auth();
+        tls.alpn_protocols = alpn;
+        tls.resumption = Resumption::disabled();
+        Ok(ClientConfig { tls: Arc::new(tls), pinned })
+    }
+}
+
+#[cfg(test)]
+mod tests;

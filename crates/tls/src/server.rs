@@ -1,0 +1,84 @@
+//! The server's side: one identity, the protocols it speaks.
+//!
+//! Sends no session tickets, so there is neither resumption nor 0-RTT for now. Asks for no client certificate:
+//! clients are told apart above TLS.
+
+use crate::error::ConfigError;
+use crate::identity::Identity;
+use crate::provider::{alpn_list, initial_keys, provider, quic_version};
+use crate::session::TlsSession;
+use core::fmt;
+use mpquic_base::{Cid, Role};
+use mpquic_proto::crypto::{InitialCrypto, LevelKeys, ServerCrypto, Session};
+use rustls::quic::ServerConnection;
+use rustls::server::NoServerSessionStorage;
+use std::sync::Arc;
+
+/// What all handshakes of a server have in common.
+pub struct ServerConfig {
+    tls: Arc<rustls::ServerConfig>,
+}
+
+impl ServerConfig {
+    #[must_use]
+    pub fn with_identity(identity: Identity) -> ServerBuilder {
+        ServerBuilder { identity, post_quantum: false }
+    }
+}
+
+impl InitialCrypto for ServerConfig {
+    fn initial_keys(&self, version: u32, dcid: &Cid, role: Role) -> LevelKeys {
+        initial_keys(version, dcid, role)
+    }
+}
+
+impl ServerCrypto for ServerConfig {
+    fn start(self: Arc<Self>, version: u32, parameters: Vec<u8>) -> Result<Box<dyn Session>, String> {
+        let version = quic_version(version).ok_or_else(|| format!("no TLS for QUIC version {version:#x}"))?;
+        let tls = ServerConnection::new(Arc::clone(&self.tls), version, parameters)
+            .map_err(|error| error.to_string())?;
+        Ok(Box::new(TlsSession::new(tls)))
+    }
+}
+
+impl fmt::Debug for ServerConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerConfig").finish_non_exhaustive()
+    }
+}
+
+/// A [`ServerConfig`] that knows who it is and lacks its application protocols.
+#[derive(Debug)]
+pub struct ServerBuilder {
+    identity: Identity,
+    post_quantum: bool,
+}
+
+impl ServerBuilder {
+    /// Accepts the hybrid key exchange X25519MLKEM768 and prefers it. Off by default: it makes the first flight
+    /// longer by more than a kilobyte.
+    #[must_use]
+    pub fn post_quantum(mut self, on: bool) -> Self {
+        self.post_quantum = on;
+        self
+    }
+
+    /// Completes the configuration with the application protocols, the preferred one first.
+    ///
+    /// # Errors
+    /// If the list is empty or holds an unusable name, or the key does not belong to the certificate.
+    pub fn build(self, alpn: &[&[u8]]) -> Result<ServerConfig, ConfigError> {
+        let alpn = alpn_list(alpn)?;
+        let (chain, key) = self.identity.into_parts();
+        let mut tls = rustls::ServerConfig::builder_with_provider(provider(self.post_quantum))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(|e| ConfigError::new("TLS", e))?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .map_err(|e| ConfigError::new("certificate and key", e))?;
+        tls.alpn_protocols = alpn;
+        tls.send_tls13_tickets = 0;
+        tls.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(ServerConfig { tls: Arc::new(tls) })
+    }
+}
