@@ -1,0 +1,211 @@
+//! One connection. This folder is a switchboard: it owns no protocol rule, it hands what happens to the part whose
+//! business it is, and asks the parts in a fixed order what they want to send.
+//!
+//! `receive` takes datagrams apart, `dispatch` hands their frames on, `settle` brings fates home, `transmit` builds
+//! datagrams (`packet` seals them), `timers` lets time pass, `app` is the application's side, `paths` opens and
+//! closes paths.
+
+mod app;
+mod dispatch;
+mod packet;
+mod paths;
+mod receive;
+mod settle;
+mod setup;
+mod timers;
+mod transmit;
+
+pub(crate) use receive::Arrival;
+pub use transmit::{Fate, Tag, Transmit};
+
+use crate::cids::{Cids, RouteChange};
+use crate::close::{Close, CloseFrame};
+use crate::config::TransportConfig;
+use crate::datagrams::Datagrams;
+use crate::error::Violation;
+use crate::event::{CloseReason, Event};
+use crate::frames::Token;
+use crate::handshake::Handshake;
+use crate::keys::OneRttKeys;
+use crate::path::{Fates, Path};
+use crate::path_ids::PathIds;
+use crate::stream::Streams;
+use mpquic_base::{Cid, Duration, FourTuple, PathId, Rng, Role, Time};
+use mpquic_policy::sched::{PathView, Scheduler};
+use mpquic_wire::TransportParameters;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// RFC 9000 §18.2: the exponent that we send ACK delays with.
+const ACK_DELAY_EXPONENT: u8 = 3;
+/// Events that may wait; streams bound their own, so only a flood of path events could ever reach it.
+const EVENTS_MAX: usize = 4096;
+
+pub struct Connection {
+    role: Role,
+    config: Arc<TransportConfig>,
+    rng: Rng,
+    version: u32,
+    /// Our ID in long headers.
+    scid: Cid,
+    /// The ID that the client chose for the server before it knew better.
+    first_dcid: Cid,
+    handshake: Handshake,
+    keys: Option<OneRttKeys>,
+    paths: Vec<Path>,
+    path_ids: PathIds,
+    cids: Cids,
+    streams: Streams,
+    datagrams: Datagrams,
+    peer: Option<Peer>,
+    close: Close,
+    idle: Idle,
+    scheduler: Box<dyn Scheduler>,
+    events: VecDeque<Event>,
+    /// Transmissions whose fate is open.
+    credits_used: u32,
+    /// When a pacer that held data back lets go of it.
+    pacing_wake: Option<Time>,
+    /// The application read: receive windows may want tuning.
+    read_since_tune: bool,
+    /// Packets for keys that do not exist yet.
+    stash: Vec<receive::Stashed>,
+    /// Initial packets of the peer were taken in: its source ID is settled.
+    peer_cid_known: bool,
+    counters: ConnectionCounters,
+    // Kept for their allocations.
+    fates: Fates,
+    tokens: Vec<Token>,
+    views: Vec<PathView>,
+    slots: Vec<usize>,
+}
+
+/// What the peer's transport parameters left behind.
+#[derive(Clone, Debug)]
+struct Peer {
+    parameters: TransportParameters,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConnectionCounters {
+    pub datagrams_received: u64,
+    pub datagrams_sent: u64,
+    pub transmissions: u64,
+    /// Packets that did not decrypt, repeated ones, and ones that came before their keys and found no room.
+    pub forged: u64,
+    pub duplicates: u64,
+    pub undecryptable: u64,
+    /// Packets left unacknowledged because a stream was too fragmented to take them.
+    pub refused: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Idle {
+    since: Time,
+    started: Time,
+    /// RFC 9000 §10.1: only the first eliciting packet after a received one restarts the timer.
+    sent_since_heard: bool,
+}
+
+impl Connection {
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The handshake is complete and the connection not yet closing.
+    #[must_use]
+    pub fn is_established(&self) -> bool {
+        self.handshake.is_complete() && self.close.is_open()
+    }
+
+    /// The server has confirmed the handshake (or we are the server and it is complete).
+    #[must_use]
+    pub const fn is_confirmed(&self) -> bool {
+        self.handshake.is_confirmed()
+    }
+
+    /// Nothing is left to be done: the connection may be dropped once its events are read.
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        self.close.is_done()
+    }
+
+    pub(crate) fn take_route_changes(&mut self, out: &mut Vec<RouteChange>) {
+        self.cids.take_changes(out);
+    }
+
+    pub(crate) const fn first_dcid(&self) -> Cid {
+        self.first_dcid
+    }
+
+    pub(crate) fn path_zero_tuple(&self) -> Option<FourTuple> {
+        self.paths.first().map(|p| p.tuple)
+    }
+
+    fn slot(&self, id: PathId) -> Option<usize> {
+        self.paths.binary_search_by_key(&id, |p| p.id).ok()
+    }
+
+    fn push_event(&mut self, event: Event) {
+        if self.events.len() < EVENTS_MAX {
+            self.events.push_back(event);
+        }
+    }
+
+    /// The peer's max_ack_delay where it counts: in the application space, once the handshake is confirmed.
+    fn max_ack_delay(&self) -> Duration {
+        match &self.peer {
+            Some(peer) if self.handshake.is_confirmed() => peer.parameters.max_ack_delay,
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// The largest PTO of all paths: what spans paths waits for the slowest.
+    fn largest_pto(&self) -> Duration {
+        let delay = self.max_ack_delay();
+        let ptos = self.paths.iter().map(|p| p.recovery.pto_interval(delay));
+        ptos.max().unwrap_or(self.config.initial_rtt)
+    }
+
+    fn violate(&mut self, now: Time, violation: Violation) {
+        self.begin_close(now, CloseFrame::Transport { code: violation.code, why: violation.why });
+    }
+
+    fn begin_close(&mut self, now: Time, frame: CloseFrame) {
+        if !self.close.is_open() {
+            return;
+        }
+        let reason = frame.reason();
+        self.close.start(now, frame, self.largest_pto() * 3);
+        self.push_event(Event::Closed(reason));
+    }
+
+    /// Ends without a word to the peer.
+    fn end(&mut self, reason: CloseReason) {
+        if self.close.is_open() {
+            self.push_event(Event::Closed(reason));
+        }
+        self.close = Close::Done;
+        self.cids.remove_all();
+    }
+
+    fn drain(&mut self, now: Time, reason: CloseReason) {
+        if self.close.is_open() {
+            self.push_event(Event::Closed(reason));
+        }
+        let three = self.largest_pto() * 3;
+        self.close.drain(now, three);
+    }
+}
+
+impl core::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Connection")
+            .field("role", &self.role)
+            .field("handshake", &self.handshake)
+            .field("paths", &self.paths.iter().map(|p| (p.id, p.tuple)).collect::<Vec<_>>())
+            .field("close", &self.close)
+            .finish_non_exhaustive()
+    }
+}

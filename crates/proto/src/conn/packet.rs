@@ -1,0 +1,147 @@
+//! One packet: header, frames, seal, record.
+
+use super::Connection;
+use crate::crypto::HeaderKey;
+use crate::frames::Frames;
+use crate::handshake::LevelId;
+use crate::path::Path;
+use crate::space::Sent;
+use mpquic_base::{PathId, Time};
+use mpquic_wire::header::{FirstByte, LongHeader, LongKind, ShortHeader};
+use mpquic_wire::{Writer, packet_number};
+
+/// RFC 9001 §5.4.2: the sample starts this far behind the start of the packet number.
+const SAMPLE_OFFSET: usize = 4;
+
+impl Connection {
+    /// Writes one 1-RTT packet of path `slot` into `out`, at most as long as that; `None` if `fill` wrote nothing.
+    ///
+    /// `fill` returns the size that the packet must at least have.
+    pub(super) fn short_packet(
+        &mut self,
+        slot: usize,
+        departs: Time,
+        out: &mut [u8],
+        fill: impl FnOnce(&mut Self, &mut Frames<'_>) -> usize,
+    ) -> Option<usize> {
+        let mut tokens = core::mem::take(&mut self.tokens);
+        tokens.clear();
+        let path = &self.paths[slot];
+        let (id, sent) = (path.id, &path.space.sent);
+        let pn = sent.next_pn();
+        let pn_len = packet_number::pn_len(pn, sent.largest_acked());
+        let size = self.cids.peer_cid(id).zip(self.keys.as_ref()).and_then(|(dcid, keys)| {
+            let header = ShortHeader { dcid, pn, pn_len, key_phase: keys.phase(), spin: false };
+            let frames_from = header.len();
+            let frames_to = out.len().checked_sub(keys.tag_len()).filter(|to| *to > frames_from)?;
+            let tag_len = keys.tag_len();
+            let pn_at = header.write(&mut Writer::new(out));
+            let mut frames = Frames::new(&mut out[frames_from..frames_to], &mut tokens);
+            let at_least = fill(self, &mut frames);
+            let (written, eliciting) = (frames.len(), frames.ack_eliciting());
+            if written == 0 {
+                return None;
+            }
+            let floor = at_least.saturating_sub(tag_len).max(pn_at + SAMPLE_OFFSET);
+            let end = (frames_from + written).max(floor.min(frames_to)) + tag_len;
+            out[frames_from + written..end - tag_len].fill(0);
+            let keys = self.keys.as_mut()?;
+            let (head, payload) = out[..end].split_at_mut(frames_from);
+            keys.seal(id, pn, head, payload);
+            protect(&*keys.header_local, &mut out[..end], pn_at, pn_len);
+            Some((end, eliciting))
+        });
+        let recorded = size.map(|(size, eliciting)| {
+            let bytes = u16::try_from(size).expect("a UDP payload is below 64 KiB");
+            let mut packet = Sent::new(departs, bytes, eliciting, eliciting);
+            packet.mtu_probe = tokens.iter().any(|t| matches!(t, crate::frames::Token::MtuProbe(_)));
+            let Path { recovery, space, .. } = &mut self.paths[slot];
+            recovery.on_sent(space, packet, &tokens);
+            size
+        });
+        self.tokens = tokens;
+        recorded
+    }
+
+    /// Writes one Initial or Handshake packet into `out`; `None` if `fill` wrote nothing or the level is gone.
+    ///
+    /// `pad` fills the packet up to the end of `out`.
+    pub(super) fn long_packet(
+        &mut self,
+        level: LevelId,
+        departs: Time,
+        out: &mut [u8],
+        pad: bool,
+        fill: impl FnOnce(&mut Self, &mut Frames<'_>),
+    ) -> Option<usize> {
+        let mut tokens = core::mem::take(&mut self.tokens);
+        tokens.clear();
+        let kind = if level == LevelId::Initial { LongKind::Initial } else { LongKind::Handshake };
+        let dcid = self.cids.peer_cid(PathId::ZERO)?;
+        let (version, scid) = (self.version, self.scid);
+        let built = self.handshake.level(level).map(|l| {
+            let pn = l.space.sent.next_pn();
+            let pn_len = packet_number::pn_len(pn, l.space.sent.largest_acked());
+            (LongHeader { kind, version, dcid, scid, token: &[], pn, pn_len }, l.keys.local.packet.tag_len())
+        });
+        let size = built.and_then(|(header, tag_len)| {
+            let frames_from = header.len();
+            let frames_to = out.len().checked_sub(tag_len).filter(|to| *to > frames_from)?;
+            let offsets = header.write(&mut Writer::new(out));
+            let mut frames = Frames::new(&mut out[frames_from..frames_to], &mut tokens);
+            fill(self, &mut frames);
+            let (written, eliciting) = (frames.len(), frames.ack_eliciting());
+            if written == 0 {
+                return None;
+            }
+            let floor = if pad { frames_to } else { offsets.pn_at + SAMPLE_OFFSET };
+            let end = (frames_from + written).max(floor) + tag_len;
+            out[frames_from + written..end - tag_len].fill(0);
+            offsets.patch_length(&mut out[..end], end);
+            let keys = &self.handshake.level(level)?.keys.local;
+            let (head, payload) = out[..end].split_at_mut(frames_from);
+            keys.packet.seal(PathId::ZERO, header.pn, head, payload);
+            protect(&*keys.header, &mut out[..end], offsets.pn_at, header.pn_len);
+            // RFC 9002 §2: padding makes a packet count as in flight.
+            Some((end, eliciting, eliciting || end - tag_len > frames_from + written))
+        });
+        let recorded = size.map(|(size, eliciting, in_flight)| {
+            let bytes = u16::try_from(size).expect("a UDP payload is below 64 KiB");
+            let packet = Sent::new(departs, bytes, eliciting, in_flight);
+            if let (Some(level), Some(path)) = (self.handshake.level(level), self.paths.first_mut()) {
+                path.recovery.on_sent(&mut level.space, packet, &tokens);
+            }
+            size
+        });
+        self.tokens = tokens;
+        recorded
+    }
+}
+
+fn protect(key: &dyn HeaderKey, packet: &mut [u8], pn_at: usize, pn_len: usize) {
+    let (head, tail) = packet.split_at_mut(pn_at + SAMPLE_OFFSET);
+    let (first, rest) = head.split_at_mut(1);
+    // With a packet number shorter than 4 bytes the split lies within the payload, which the key does not touch.
+    let sample = &tail[..key.sample_len()];
+    key.protect(sample, &mut first[0], &mut rest[pn_at - 1..pn_at - 1 + pn_len]);
+}
+
+/// Removes header protection; the packet number in full, and where the payload starts. `None` if it is too short.
+pub(super) fn unprotect(
+    key: &dyn HeaderKey,
+    packet: &mut [u8],
+    pn_at: usize,
+    largest: Option<u64>,
+) -> Option<(FirstByte, u64, usize)> {
+    // RFC 9001 §5.4.2: without a whole sample the packet is dropped.
+    if packet.len() < pn_at + SAMPLE_OFFSET + key.sample_len() {
+        return None;
+    }
+    let (head, tail) = packet.split_at_mut(pn_at + SAMPLE_OFFSET);
+    let (first, rest) = head.split_at_mut(1);
+    key.unprotect(&tail[..key.sample_len()], &mut first[0], &mut rest[pn_at - 1..]);
+    let first = FirstByte(packet[0]);
+    let payload_at = pn_at + first.pn_len();
+    let truncated = packet_number::read(&packet[pn_at..payload_at]);
+    Some((first, packet_number::expand(largest, truncated, first.pn_len()), payload_at))
+}

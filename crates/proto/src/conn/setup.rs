@@ -1,0 +1,204 @@
+//! Before the first packet, and when the peer's parameters arrive.
+
+use super::{ACK_DELAY_EXPONENT, Connection, ConnectionCounters, Idle, Peer};
+use crate::cids::{Cids, PEER_CIDS_PER_PATH};
+use crate::close::Close;
+use crate::config::TransportConfig;
+use crate::crypto::{LevelKeys, Session};
+use crate::datagrams::Datagrams;
+use crate::error::Violation;
+use crate::handshake::Handshake;
+use crate::path::{Path, PathSetup, Validation};
+use crate::path_ids::PathIds;
+use crate::stream::{StreamConfig, StreamLimits, Streams};
+use mpquic_base::{Cid, FourTuple, PathId, Rng, Role, Time};
+use mpquic_wire::frame::RESET_TOKEN_LEN;
+use mpquic_wire::{Code, TransportParameters};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Everything that the endpoint decides about a new connection.
+pub(crate) struct Setup {
+    pub(crate) role: Role,
+    pub(crate) config: Arc<TransportConfig>,
+    pub(crate) rng: Rng,
+    pub(crate) version: u32,
+    pub(crate) tuple: FourTuple,
+    pub(crate) scid: Cid,
+    pub(crate) reset_token: [u8; RESET_TOKEN_LEN],
+    /// The peer's ID as far as it is known: for a client its own random choice.
+    pub(crate) dcid: Cid,
+    pub(crate) first_dcid: Cid,
+    pub(crate) session: Box<dyn Session>,
+    pub(crate) initial_keys: LevelKeys,
+}
+
+/// The transport parameters that we send.
+pub(crate) fn local_parameters(
+    config: &TransportConfig,
+    scid: Cid,
+    server: Option<(Cid, [u8; RESET_TOKEN_LEN])>,
+) -> TransportParameters {
+    TransportParameters {
+        original_dcid: server.map(|(odcid, _)| odcid),
+        stateless_reset_token: server.map(|(_, token)| token),
+        max_idle_timeout: config.max_idle_timeout,
+        initial_max_data: config.initial_connection_window,
+        initial_max_stream_data_bidi_local: config.initial_stream_window,
+        initial_max_stream_data_bidi_remote: config.initial_stream_window,
+        initial_max_stream_data_uni: config.initial_stream_window,
+        initial_max_streams_bidi: config.max_streams_bidi,
+        initial_max_streams_uni: config.max_streams_uni,
+        ack_delay_exponent: ACK_DELAY_EXPONENT,
+        max_ack_delay: config.max_ack_delay,
+        active_connection_id_limit: PEER_CIDS_PER_PATH,
+        initial_scid: Some(scid),
+        max_datagram_frame_size: u64::from(config.max_datagram_frame),
+        initial_max_path_id: config.multipath.then(|| PathIds::new(u32::from(config.max_paths)).local_max()),
+        ..TransportParameters::default()
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(now: Time, mut setup: Setup) -> Self {
+        let config = setup.config;
+        let client = setup.role.is_client();
+        let path = Path::new(
+            PathSetup {
+                id: PathId::ZERO,
+                tuple: setup.tuple,
+                controller: config.new_controller(),
+                initial_rtt: config.initial_rtt,
+                mtu_ceiling: config.mtu_ceiling,
+                pacing: config.pacing,
+                // The handshake itself proves the addresses of path 0; until it has, a server is limited.
+                validation: Validation::validated(),
+                limited: !client,
+            },
+            now,
+            &mut setup.rng,
+        );
+        let handshake = Handshake::new(setup.session, setup.initial_keys, &mut setup.rng);
+        let mut connection = Self {
+            role: setup.role,
+            version: setup.version,
+            scid: setup.scid,
+            first_dcid: setup.first_dcid,
+            handshake,
+            keys: None,
+            paths: vec![path],
+            path_ids: PathIds::new(u32::from(config.max_paths)),
+            cids: Cids::new(setup.scid, setup.reset_token, setup.dcid),
+            streams: Streams::new(setup.role, stream_config(&config)),
+            datagrams: Datagrams::new(u64::from(config.max_datagram_frame), config.datagram_queue),
+            peer: None,
+            close: Close::Open,
+            idle: Idle { since: now, started: now, sent_since_heard: false },
+            scheduler: config.new_scheduler(),
+            events: VecDeque::new(),
+            credits_used: 0,
+            pacing_wake: None,
+            read_since_tune: false,
+            stash: Vec::new(),
+            peer_cid_known: !client,
+            counters: ConnectionCounters::default(),
+            fates: crate::path::Fates::default(),
+            tokens: Vec::new(),
+            views: Vec::new(),
+            slots: Vec::new(),
+            rng: setup.rng,
+            config,
+        };
+        if client {
+            connection.handshake.advance(&mut connection.rng);
+        }
+        connection
+    }
+
+    /// Takes in the peer's transport parameters as soon as TLS hands them out.
+    pub(super) fn learn_parameters(&mut self) -> Result<(), Violation> {
+        if self.peer.is_some() {
+            return Ok(());
+        }
+        let Some(bytes) = self.handshake.session.peer_parameters() else { return Ok(()) };
+        let parameters = TransportParameters::decode(bytes, self.role.peer()).map_err(|_| {
+            Violation::new(Code::TRANSPORT_PARAMETER_ERROR, "transport parameters that make no sense")
+        })?;
+        self.authenticate_cids(&parameters)?;
+        self.streams.on_peer_limits(&StreamLimits {
+            max_data: parameters.initial_max_data,
+            max_stream_data_bidi_local: parameters.initial_max_stream_data_bidi_local,
+            max_stream_data_bidi_remote: parameters.initial_max_stream_data_bidi_remote,
+            max_stream_data_uni: parameters.initial_max_stream_data_uni,
+            max_streams_bidi: parameters.initial_max_streams_bidi,
+            max_streams_uni: parameters.initial_max_streams_uni,
+        });
+        self.datagrams.on_peer_max(parameters.max_datagram_frame_size);
+        if let Some(token) = parameters.stateless_reset_token {
+            self.cids.set_first_peer_token(token);
+        }
+        // draft-ietf-quic-multipath-21 §2.1: presence on both sides counts, not the value.
+        let multipath = parameters.initial_max_path_id.filter(|_| self.config.multipath);
+        if let Some(max) = multipath {
+            if self.cids.peer_cid(PathId::ZERO).is_none_or(|cid| cid.is_empty()) {
+                return Err(Violation::protocol("multipath with an empty connection ID"));
+            }
+            self.path_ids.on_negotiated(max);
+        }
+        self.cids.on_parameters(multipath.is_some(), parameters.active_connection_id_limit);
+        let ceiling = self.mtu_ceiling(&parameters);
+        for path in &mut self.paths {
+            path.mtu.set_ceiling(ceiling);
+        }
+        self.peer = Some(Peer { parameters });
+        Ok(())
+    }
+
+    /// RFC 9000 §7.3: what the peer signed must match what we saw on the wire.
+    fn authenticate_cids(&self, parameters: &TransportParameters) -> Result<(), Violation> {
+        let wrong = |why| Violation::new(Code::TRANSPORT_PARAMETER_ERROR, why);
+        if parameters.initial_scid != self.cids.peer_cid(PathId::ZERO) {
+            return Err(wrong("the source connection ID is not the one that was signed"));
+        }
+        if self.role.is_client() {
+            if parameters.original_dcid != Some(self.first_dcid) {
+                return Err(wrong("the original connection ID is not the one that was signed"));
+            }
+            if parameters.retry_scid.is_some() {
+                return Err(wrong("a retry was signed that never came"));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn mtu_ceiling(&self, parameters: &TransportParameters) -> u16 {
+        let peer = u16::try_from(parameters.max_udp_payload_size).unwrap_or(u16::MAX);
+        self.config.mtu_ceiling.min(peer)
+    }
+
+    /// Gives the peer connection IDs for every path id that both ends allow.
+    pub(super) fn issue_cids(&mut self) {
+        if !self.handshake.is_complete() {
+            return;
+        }
+        for path in self.path_ids.wanting_cids().collect::<Vec<_>>() {
+            self.cids.issue(path, &mut self.rng);
+        }
+    }
+}
+
+fn stream_config(config: &TransportConfig) -> StreamConfig {
+    StreamConfig {
+        initial: StreamLimits {
+            max_data: config.initial_connection_window,
+            max_stream_data_bidi_local: config.initial_stream_window,
+            max_stream_data_bidi_remote: config.initial_stream_window,
+            max_stream_data_uni: config.initial_stream_window,
+            max_streams_bidi: config.max_streams_bidi,
+            max_streams_uni: config.max_streams_uni,
+        },
+        receive_window_max: config.connection_window_max,
+        stream_window_max: config.stream_window_max,
+        send_buffer_max: config.send_buffer_max,
+    }
+}

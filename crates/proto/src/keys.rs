@@ -1,0 +1,120 @@
+//! The 1-RTT keys of a connection: all paths share them (RFC 9001 §6, draft-ietf-quic-multipath-21 §2.4).
+
+use crate::crypto::{Forged, HeaderKey, LevelKeys, NextPhase, PacketKey, PhaseKeys};
+use crate::error::Violation;
+use mpquic_base::{Duration, PathId, Time};
+use mpquic_wire::Code;
+
+pub(crate) struct OneRttKeys {
+    pub(crate) header_local: Box<dyn HeaderKey>,
+    pub(crate) header_peer: Box<dyn HeaderKey>,
+    current: PhaseKeys,
+    /// Derived in advance, so that an update costs no time that an observer could measure.
+    next: PhaseKeys,
+    source: Box<dyn NextPhase>,
+    /// The peer's key of the phase before, for packets that were under way, until the time given.
+    previous: Option<(Box<dyn PacketKey>, Time)>,
+    phase: bool,
+    sealed: u64,
+    forged: u64,
+    /// Our own update waits until a packet of the current phase was acknowledged.
+    acked_in_phase: bool,
+}
+
+impl OneRttKeys {
+    pub(crate) fn new(keys: LevelKeys, mut source: Box<dyn NextPhase>) -> Self {
+        let next = source.next();
+        Self {
+            header_local: keys.local.header,
+            header_peer: keys.peer.header,
+            current: PhaseKeys { local: keys.local.packet, peer: keys.peer.packet },
+            next,
+            source,
+            previous: None,
+            phase: false,
+            sealed: 0,
+            forged: 0,
+            acked_in_phase: false,
+        }
+    }
+
+    pub(crate) fn tag_len(&self) -> usize {
+        self.current.local.tag_len()
+    }
+
+    pub(crate) const fn phase(&self) -> bool {
+        self.phase
+    }
+
+    pub(crate) fn seal(&mut self, path: PathId, pn: u64, header: &[u8], payload: &mut [u8]) {
+        self.sealed += 1;
+        self.current.local.seal(path, pn, header, payload);
+    }
+
+    /// RFC 9001 §6.6: an update is due well before the limit, which counts over all paths.
+    pub(crate) fn wants_update(&self) -> bool {
+        self.acked_in_phase && self.sealed >= self.current.local.confidentiality_limit() / 8 * 7
+    }
+
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.sealed >= self.current.local.confidentiality_limit()
+    }
+
+    pub(crate) const fn on_ack(&mut self) {
+        self.acked_in_phase = true;
+    }
+
+    /// Opens a packet whose header says `phase`; a packet of the next phase moves us along.
+    ///
+    /// `keep` is how long the old key stays for late packets: 3 x the largest PTO of all paths.
+    pub(crate) fn open(
+        &mut self,
+        now: Time,
+        keep: Duration,
+        packet: (PathId, u64, bool),
+        header: &[u8],
+        payload: &mut [u8],
+    ) -> Result<usize, Forged> {
+        let (path, pn, phase) = packet;
+        if phase == self.phase {
+            return self.count(|keys| keys.current.peer.open(path, pn, header, payload));
+        }
+        if self.previous.as_ref().is_some_and(|(_, until)| *until <= now) {
+            self.previous = None;
+        }
+        // Packet numbers of different paths cannot be compared: while the old key lives, the other phase is the old one.
+        if self.previous.is_some() {
+            return self.count(|keys| {
+                keys.previous.as_ref().map_or(Err(Forged), |(key, _)| key.open(path, pn, header, payload))
+            });
+        }
+        let len = self.count(|keys| keys.next.peer.open(path, pn, header, payload))?;
+        self.update(now, keep);
+        Ok(len)
+    }
+
+    fn count(&mut self, open: impl FnOnce(&mut Self) -> Result<usize, Forged>) -> Result<usize, Forged> {
+        let opened = open(self);
+        self.forged += u64::from(opened.is_err());
+        opened
+    }
+
+    /// RFC 9001 §6.6: too many forgeries under one key end the connection.
+    pub(crate) fn check_forgeries(&self) -> Result<(), Violation> {
+        if self.forged > self.current.peer.integrity_limit() {
+            return Err(Violation::new(Code::AEAD_LIMIT_REACHED, "too many packets failed to decrypt"));
+        }
+        Ok(())
+    }
+
+    /// Moves both directions to the next phase.
+    pub(crate) fn update(&mut self, now: Time, keep: Duration) {
+        let fresh = self.source.next();
+        let current = core::mem::replace(&mut self.next, fresh);
+        let old = core::mem::replace(&mut self.current, current);
+        self.previous = Some((old.peer, now + keep));
+        self.phase = !self.phase;
+        self.sealed = 0;
+        self.acked_in_phase = false;
+    }
+}
