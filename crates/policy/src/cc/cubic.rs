@@ -207,7 +207,7 @@ impl Controller for Cubic {
         // RFC 9406 §4.2: for the first slow start only, while no congestion has set the threshold.
         let first = self.state.threshold == f64::INFINITY;
         let advice = match &mut self.hystart {
-            Some(hystart) if first => hystart.on_ack(batch.round_start, batch.rtt),
+            Some(hystart) if first => hystart.on_ack(batch.round_start, batch.rtt, batch.app_limited),
             _ => Advice::Double,
         };
         if advice == Advice::Leave {

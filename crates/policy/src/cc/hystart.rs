@@ -33,6 +33,8 @@ pub(super) struct HyStart {
     last_round: Option<Duration>,
     this_round: Option<Duration>,
     samples: u32,
+    /// The window was the limit at some time in this round.
+    grew: bool,
     cautious: Option<Cautious>,
 }
 
@@ -45,15 +47,19 @@ struct Cautious {
 
 impl HyStart {
     /// One ACK during the first slow start. `round_start` says that it is the first of its round trip.
-    pub(super) fn on_ack(&mut self, round_start: bool, rtt: Option<Duration>) -> Advice {
+    ///
+    /// While the application is the limit (`app_limited`), delay that comes and goes is not our queue: it must
+    /// not end slow start at a small window, from where it would take long to fill the path later.
+    pub(super) fn on_ack(&mut self, round_start: bool, rtt: Option<Duration>, app_limited: bool) -> Advice {
         if round_start && self.next_round() {
             return Advice::Leave;
         }
+        self.grew |= !app_limited;
         if let Some(rtt) = rtt {
             self.this_round = Some(self.this_round.map_or(rtt, |least| least.min(rtt)));
             self.samples += 1;
         }
-        if self.samples >= SAMPLES_MIN {
+        if self.samples >= SAMPLES_MIN && self.grew {
             self.judge();
         }
         if self.cautious.is_some() { Advice::Cautious } else { Advice::Double }
@@ -63,8 +69,9 @@ impl HyStart {
     fn next_round(&mut self) -> bool {
         self.last_round = self.this_round.take();
         self.samples = 0;
+        let grew = core::mem::take(&mut self.grew);
         let Some(cautious) = &mut self.cautious else { return false };
-        cautious.rounds += 1;
+        cautious.rounds += u32::from(grew);
         cautious.rounds >= CAUTIOUS_ROUNDS
     }
 
