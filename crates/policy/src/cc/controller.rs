@@ -5,6 +5,9 @@
 
 use mpquic_base::{Duration, Rate, Time};
 
+/// No controller opens its window further, in bytes: 100 Gbit/s over 86 ms.
+pub const MAX_WINDOW: u64 = 1 << 30;
+
 /// A packet that counts towards bytes in flight has been handed to the wheel.
 #[derive(Clone, Copy, Debug)]
 pub struct SentPacket {

@@ -1,10 +1,14 @@
 //! Congestion controllers: the list. The contract is in [`controller`].
 
 pub mod controller;
+mod cubic;
+mod hystart;
+mod loss_based;
+mod newreno;
 
-pub use controller::{AckBatch, Controller, EcnBatch, LossBatch, RateSample, SentPacket};
+pub use controller::{AckBatch, Controller, EcnBatch, LossBatch, MAX_WINDOW, RateSample, SentPacket};
 
 use crate::Entry;
 
 /// Every congestion controller, the default first.
-pub const ALL: &[&Entry<dyn Controller>] = &[];
+pub const ALL: &[&Entry<dyn Controller>] = &[&cubic::ENTRY, &newreno::ENTRY];
