@@ -96,14 +96,8 @@ impl Frame<'_> {
                 typed_for_path(out, path, multipath, t::RETIRE_CONNECTION_ID, t::PATH_RETIRE_CONNECTION_ID);
                 out.varint(seq);
             }
-            Frame::PathChallenge(data) => {
-                out.varint(t::PATH_CHALLENGE);
-                out.bytes(&data);
-            }
-            Frame::PathResponse(data) => {
-                out.varint(t::PATH_RESPONSE);
-                out.bytes(&data);
-            }
+            Frame::PathChallenge(data) => path_data(out, t::PATH_CHALLENGE, &data),
+            Frame::PathResponse(data) => path_data(out, t::PATH_RESPONSE, &data),
             Frame::ConnectionClose { code, frame_type, reason } => {
                 match frame_type {
                     Some(frame_type) => varints(out, &[t::CONNECTION_CLOSE, code, frame_type]),
@@ -146,6 +140,11 @@ fn typed_for_path(out: &mut impl Sink, path: PathId, multipath: bool, single: u6
     } else {
         out.varint(single);
     }
+}
+
+fn path_data(out: &mut impl Sink, kind: u64, data: &[u8]) {
+    out.varint(kind);
+    out.bytes(data);
 }
 
 impl super::Ack<'_> {
