@@ -24,6 +24,11 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
+    /// The rate seen so far belongs to another path.
+    pub(crate) const fn restart(&mut self) {
+        self.best = (Rate::ZERO, self.rounds);
+    }
+
     /// Writes the path's state into a packet that departs.
     pub(crate) fn stamp(&mut self, packet: &mut Sent, in_flight_before: u64) {
         if in_flight_before == 0 {

@@ -9,7 +9,7 @@ mod rtt;
 mod status;
 mod validation;
 
-pub(crate) use mtu::MTU_BASE;
+pub(crate) use mtu::{MTU_BASE, MtuSearch};
 pub(crate) use recovery::{AckMeta, Fates, Recovery, Verdict};
 pub(crate) use status::Status;
 pub(crate) use validation::Validation;
@@ -43,13 +43,13 @@ pub(crate) struct Path {
     /// The addresses to fall back to if a changed peer address does not prove itself.
     pub(crate) previous: Option<FourTuple>,
     amplification: Option<Amplification>,
+    /// When the last datagram went either way.
+    quiet_since: Time,
     bytes_sent: u64,
     bytes_received: u64,
     packets_sent: u64,
     packets_received: u64,
 }
-
-pub(crate) use mtu::MtuSearch;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Closing {
@@ -77,7 +77,7 @@ pub(crate) struct PathSetup {
 }
 
 impl Path {
-    pub(crate) fn new(setup: PathSetup, rng: &mut Rng) -> Self {
+    pub(crate) fn new(setup: PathSetup, now: Time, rng: &mut Rng) -> Self {
         Self {
             id: setup.id,
             tuple: setup.tuple,
@@ -90,6 +90,7 @@ impl Path {
             silent: false,
             previous: None,
             amplification: setup.limited.then(Amplification::default),
+            quiet_since: now,
             bytes_sent: 0,
             bytes_received: 0,
             packets_sent: 0,
@@ -102,8 +103,8 @@ impl Path {
         self.validation.is_validated() && self.closing.is_none()
     }
 
-    pub(crate) const fn is_limited(&self) -> bool {
-        self.amplification.is_some()
+    pub(crate) const fn quiet_since(&self) -> Time {
+        self.quiet_since
     }
 
     /// Bytes that may be sent before the peer has to show itself.
@@ -111,7 +112,8 @@ impl Path {
         self.amplification.map_or(u64::MAX, |a| (a.received * AMPLIFICATION).saturating_sub(a.sent))
     }
 
-    pub(crate) fn on_datagram_received(&mut self, bytes: usize) {
+    pub(crate) fn on_datagram_received(&mut self, now: Time, bytes: usize) {
+        self.quiet_since = now;
         self.bytes_received += bytes as u64;
         if let Some(a) = &mut self.amplification {
             a.received += bytes as u64;
@@ -122,7 +124,8 @@ impl Path {
         self.packets_received += 1;
     }
 
-    pub(crate) fn on_datagram_sent(&mut self, bytes: u64, packets: u64) {
+    pub(crate) fn on_datagram_sent(&mut self, now: Time, bytes: u64, packets: u64) {
+        self.quiet_since = now;
         self.bytes_sent += bytes;
         self.packets_sent += packets;
         if let Some(a) = &mut self.amplification {

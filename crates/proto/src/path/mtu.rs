@@ -42,27 +42,31 @@ impl MtuSearch {
         }
     }
 
+    /// The peer's limit became known.
+    pub(crate) fn set_ceiling(&mut self, ceiling: u16) {
+        self.ceiling = ceiling.max(MTU_BASE);
+        self.too_large = self.ceiling + 1;
+    }
+
+    pub(crate) const fn deadline(&self) -> Option<Time> {
+        self.raise_at
+    }
+
     pub(crate) const fn current(&self) -> u16 {
         self.current
     }
 
     /// The size to probe now, if the search goes on and no probe is under way.
     pub(crate) fn wanted(&self) -> Option<u16> {
-        if self.probing || self.too_large - self.current <= PRECISION && self.current + 1 < self.too_large {
+        let untried = self.too_large == self.ceiling + 1;
+        if self.probing || self.current >= self.ceiling {
             return None;
         }
-        if self.current + 1 >= self.too_large {
-            return None;
-        }
-        // The ceiling first: on most paths the search is over after one probe.
-        if self.failures == 0 && self.too_large == self.ceiling + 1 {
+        if untried {
+            // The ceiling first: on most paths the search is over after one probe.
             return Some(self.ceiling);
         }
-        Some(self.candidate())
-    }
-
-    fn candidate(&self) -> u16 {
-        if self.too_large == self.ceiling + 1 { self.ceiling } else { self.current.midpoint(self.too_large) }
+        (self.too_large - self.current > PRECISION).then(|| self.current.midpoint(self.too_large))
     }
 
     pub(crate) const fn on_probe_sent(&mut self) {

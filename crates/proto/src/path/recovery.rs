@@ -20,8 +20,9 @@ const TIME_THRESHOLD_EIGHTHS: u32 = 9;
 const TIME_THRESHOLD_EIGHTHS_MAX: u32 = 16;
 /// RFC 9002 §7.6.1.
 const PERSISTENT_CONGESTION_THRESHOLD: u32 = 3;
-/// The PTO back-off stops doubling here.
+/// The PTO back-off stops doubling here: one packet a second harms nobody, and a link that returns is noticed.
 const PTO_COUNT_MAX: u32 = 6;
+const PTO_MAX: Duration = Duration::from_secs(1);
 /// Weight of one packet in the running loss share.
 const LOSS_WEIGHT: f64 = 1.0 / 256.0;
 
@@ -124,6 +125,14 @@ impl Recovery {
 
     pub(crate) fn in_slow_start(&self) -> bool {
         self.controller.in_slow_start()
+    }
+
+    /// Another path than before lies behind the same id (RFC 9000 §9.4): what was learned no longer counts.
+    pub(crate) fn restart(&mut self, initial_rtt: Duration, controller: Box<dyn Controller>) {
+        self.rtt = Rtt::new(initial_rtt);
+        self.controller = controller;
+        self.delivery.restart();
+        self.refresh();
     }
 
     pub(crate) fn on_mtu(&mut self, mtu: u16) {
@@ -409,7 +418,8 @@ impl Recovery {
     }
 
     pub(crate) fn backed_off(&self, max_ack_delay: Duration) -> Duration {
-        self.pto_interval(max_ack_delay) * (1 << self.pto_count.min(PTO_COUNT_MAX))
+        let pto = self.pto_interval(max_ack_delay);
+        (pto * (1 << self.pto_count.min(PTO_COUNT_MAX))).min(pto.max(PTO_MAX))
     }
 
     pub(crate) const fn on_pto(&mut self) {

@@ -1,0 +1,174 @@
+//! The application's side of a connection.
+
+use super::{Connection, ConnectionCounters};
+use crate::cids::LOCAL_CID_LEN;
+use crate::datagrams::DatagramStats;
+use crate::error::Refused;
+use crate::event::Event;
+use crate::stream::{Chunk, Read, StreamStats};
+use mpquic_base::{Dir, StreamId};
+
+/// Header and tag of a 1-RTT packet at their longest: flags, our peer's ID, packet number, AEAD tag.
+const PACKET_OVERHEAD: usize = 1 + LOCAL_CID_LEN + 4 + 16;
+
+impl Connection {
+    /// The next thing that happened.
+    pub fn next_event(&mut self) -> Option<Event> {
+        // What ended the connection comes after everything else that was pending.
+        if let Some(event) = self.streams.next_event() {
+            return Some(Event::Stream(event));
+        }
+        self.events.pop_front()
+    }
+
+    /// Opens a stream.
+    ///
+    /// # Errors
+    /// [`Refused::StreamLimit`] until the peer allows more; an event says when.
+    pub fn open(&mut self, dir: Dir) -> Result<StreamId, Refused> {
+        self.require_open()?;
+        self.streams.open(dir)
+    }
+
+    /// The next stream that the peer opened.
+    pub fn accept(&mut self, dir: Dir) -> Option<StreamId> {
+        self.streams.accept(dir)
+    }
+
+    /// Takes as much of `data` as the send buffer holds; 0 if it is full, and an event follows when it is not.
+    ///
+    /// # Errors
+    /// If the stream cannot be written to.
+    pub fn write(&mut self, id: StreamId, data: &[u8]) -> Result<usize, Refused> {
+        self.require_open()?;
+        self.streams.write(id, data)
+    }
+
+    /// Nothing more will be written.
+    ///
+    /// # Errors
+    /// If the stream cannot be written to.
+    pub fn finish(&mut self, id: StreamId) -> Result<(), Refused> {
+        self.require_open()?;
+        self.streams.finish(id)
+    }
+
+    /// Gives up sending; the peer learns `code`.
+    ///
+    /// # Errors
+    /// If the stream has no open sending side.
+    pub fn reset(&mut self, id: StreamId, code: u64) -> Result<(), Refused> {
+        self.require_open()?;
+        self.streams.reset(id, code)
+    }
+
+    /// Gives up reading and asks the peer to stop, with `code`.
+    ///
+    /// # Errors
+    /// If the stream has no open receiving side.
+    pub fn stop(&mut self, id: StreamId, code: u64) -> Result<(), Refused> {
+        self.require_open()?;
+        self.streams.stop(id, code)
+    }
+
+    /// Streams of a higher priority are sent first; 0 is the default.
+    ///
+    /// # Errors
+    /// If there is no such stream.
+    pub fn set_priority(&mut self, id: StreamId, priority: i32) -> Result<(), Refused> {
+        self.streams.set_priority(id, priority)
+    }
+
+    /// Copies what arrived in order into `out`.
+    ///
+    /// # Errors
+    /// If the stream cannot be read from.
+    pub fn read(&mut self, id: StreamId, out: &mut [u8]) -> Result<Read, Refused> {
+        self.read_since_tune = true;
+        self.streams.read(id, out)
+    }
+
+    /// Looks at what arrived in order, without a copy.
+    ///
+    /// # Errors
+    /// If the stream cannot be read from.
+    pub fn peek(&mut self, id: StreamId) -> Result<Chunk<'_>, Refused> {
+        self.streams.peek(id)
+    }
+
+    /// Takes `n` bytes off what [`Connection::peek`] showed.
+    ///
+    /// # Errors
+    /// If the stream cannot be read from.
+    pub fn consume(&mut self, id: StreamId, n: usize) -> Result<(), Refused> {
+        self.read_since_tune = true;
+        self.streams.consume(id, n)
+    }
+
+    /// Queues a datagram.
+    ///
+    /// # Errors
+    /// [`Refused::DatagramSize`] if the peer or the paths cannot take it, [`Refused::Full`] if too many wait.
+    pub fn send_datagram(&mut self, data: &[u8]) -> Result<(), Refused> {
+        self.require_open()?;
+        let room = self.datagram_room();
+        self.datagrams.send(data, room)
+    }
+
+    pub fn read_datagram(&mut self) -> Option<Vec<u8>> {
+        self.datagrams.read()
+    }
+
+    /// The largest datagram that every usable path carries now; `None` if the peer accepts none.
+    #[must_use]
+    pub fn max_datagram_size(&self) -> Option<usize> {
+        self.datagrams.max_size(self.datagram_room())
+    }
+
+    fn datagram_room(&self) -> usize {
+        let mtus = self.paths.iter().filter(|p| p.is_usable()).map(|p| usize::from(p.mtu.current()));
+        mtus.min().unwrap_or(0).saturating_sub(PACKET_OVERHEAD)
+    }
+
+    fn require_open(&self) -> Result<(), Refused> {
+        if self.close.is_open() { Ok(()) } else { Err(Refused::Closed) }
+    }
+
+    #[must_use]
+    pub fn stream_stats(&self) -> StreamStats {
+        self.streams.stats()
+    }
+
+    #[must_use]
+    pub const fn datagram_stats(&self) -> DatagramStats {
+        self.datagrams.stats
+    }
+
+    #[must_use]
+    pub const fn counters(&self) -> ConnectionCounters {
+        self.counters
+    }
+
+    /// The application protocol that both ends agreed on.
+    #[must_use]
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.handshake.session.alpn()
+    }
+
+    /// The peer's certificate (DER), if it showed one.
+    #[must_use]
+    pub fn peer_certificate(&self) -> Option<Vec<u8>> {
+        self.handshake.session.peer_certificate()
+    }
+
+    /// Keying material bound to this connection (RFC 8446 §7.5); false before the handshake is complete.
+    pub fn export_keying_material(&self, out: &mut [u8], label: &[u8], context: &[u8]) -> bool {
+        self.handshake.session.export(out, label, context)
+    }
+
+    /// Both ends agreed to use several paths.
+    #[must_use]
+    pub const fn is_multipath(&self) -> bool {
+        self.path_ids.is_negotiated()
+    }
+}

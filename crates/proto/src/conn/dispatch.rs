@@ -1,0 +1,222 @@
+//! Frames to the parts whose business they are: one arm, one line.
+
+use super::Connection;
+use super::receive::Opened;
+use crate::close::CloseFrame;
+use crate::error::Violation;
+use crate::event::{CloseReason, Event, PathEvent};
+use crate::handshake::{LevelId, Progress};
+use crate::keys::OneRttKeys;
+use crate::path_ids::Known;
+use crate::stream::Absorbed;
+use mpquic_base::{PathId, Role, Time};
+use mpquic_wire::frame::NewConnectionId;
+use mpquic_wire::{Code, Frame, Reader};
+
+/// What a packet's frames amounted to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    pub(super) eliciting: bool,
+    /// Only frames that may probe a path (RFC 9000 §9.1).
+    pub(super) probing: bool,
+    /// A stream had no room: the packet must not be acknowledged.
+    pub(super) refused: bool,
+}
+
+impl Connection {
+    pub(super) fn dispatch(&mut self, now: Time, opened: Opened, payload: &[u8]) -> Result<Taken, Violation> {
+        if payload.is_empty() {
+            return Err(Violation::protocol("a packet without frames"));
+        }
+        let mut reader = Reader::new(payload);
+        let mut taken = Taken { eliciting: false, probing: true, refused: false };
+        while !reader.is_empty() {
+            let before = reader.remaining();
+            let frame = Frame::read(&mut reader).map_err(|e| Violation::new(e.code, e.why))?;
+            if !is_allowed(&frame, opened.level) {
+                return Err(Violation::protocol("a frame that this packet type may not carry"));
+            }
+            taken.eliciting |= frame.is_ack_eliciting();
+            taken.probing &= is_probing(&frame);
+            if let Frame::ConnectionClose { code, frame_type, reason } = frame {
+                self.on_connection_close(now, code, frame_type, reason);
+                return Ok(taken);
+            }
+            if self.close.is_open() {
+                taken.refused |= self.on_frame(now, opened, &frame, before - reader.remaining())?;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// True if the frame was refused for want of room.
+    fn on_frame(
+        &mut self,
+        now: Time,
+        opened: Opened,
+        frame: &Frame<'_>,
+        frame_len: usize,
+    ) -> Result<bool, Violation> {
+        match *frame {
+            Frame::Padding(_) | Frame::Ping | Frame::ConnectionClose { .. } => {}
+            Frame::Ack(ref ack) => self.on_ack(now, opened, ack)?,
+            Frame::Crypto { offset, data } => self.on_crypto(now, opened.level, offset, data)?,
+            Frame::Stream { stream, offset, data, fin } => {
+                return Ok(self.streams.on_stream(stream, offset, data, fin)? == Absorbed::NoRoom);
+            }
+            Frame::ResetStream { stream, code, final_size } => {
+                self.streams.on_reset_stream(stream, code, final_size)?;
+            }
+            Frame::StopSending { stream, code } => self.streams.on_stop_sending(stream, code)?,
+            Frame::MaxData(max) => self.streams.on_max_data(max)?,
+            Frame::MaxStreamData { stream, max } => self.streams.on_max_stream_data(stream, max)?,
+            Frame::MaxStreams { dir, max } => self.streams.on_max_streams(dir, max)?,
+            Frame::DataBlocked(limit) => self.streams.on_data_blocked(limit)?,
+            Frame::StreamDataBlocked { stream, limit } => self.streams.on_stream_data_blocked(stream, limit)?,
+            Frame::StreamsBlocked { dir, limit } => self.streams.on_streams_blocked(dir, limit)?,
+            Frame::Datagram { data } => {
+                if self.datagrams.on_datagram(data, frame_len)? {
+                    self.push_event(Event::DatagramReadable);
+                }
+            }
+            Frame::NewToken { .. } => self.client_only("a token from a client")?,
+            Frame::HandshakeDone => self.on_handshake_done()?,
+            Frame::NewConnectionId(ref new) => self.on_new_cid(new)?,
+            Frame::RetireConnectionId { path, multipath, seq } => {
+                self.on_retire_cid(opened, path, multipath, seq)?;
+            }
+            Frame::PathChallenge(data) => self.on_path_challenge(opened.arrival.path, data),
+            Frame::PathResponse(data) => self.on_path_response(data),
+            Frame::PathAbandon { path, code } => self.on_path_abandon(now, path, Code(code))?,
+            Frame::PathStatus { path, seq, backup } => self.on_path_status(path, seq, backup)?,
+            Frame::MaxPathId(max) => self.on_max_path_id(max)?,
+            Frame::PathsBlocked(max) => self.path_ids.on_paths_blocked(max)?,
+            Frame::PathCidsBlocked { path, next_seq } => self.on_path_cids_blocked(path, next_seq)?,
+        }
+        Ok(false)
+    }
+
+    fn client_only(&self, why: &'static str) -> Result<(), Violation> {
+        if self.role.is_client() { Ok(()) } else { Err(Violation::protocol(why)) }
+    }
+
+    fn on_crypto(&mut self, now: Time, level: LevelId, offset: u64, data: &[u8]) -> Result<(), Violation> {
+        let progress = self.handshake.on_crypto(level, offset, data, &mut self.rng)?;
+        self.learn_parameters()?;
+        self.on_progress(now, progress)
+    }
+
+    fn on_progress(&mut self, _now: Time, progress: Progress) -> Result<(), Violation> {
+        if let Some((keys, next)) = progress.one_rtt {
+            self.keys = Some(OneRttKeys::new(keys, next));
+        }
+        if progress.completed {
+            if self.peer.is_none() {
+                // RFC 9001 §8.2: without transport parameters there is no QUIC connection.
+                return Err(Violation::new(Code::from_alert(109), "no transport parameters"));
+            }
+            self.push_event(Event::Connected);
+            if self.role == Role::Server {
+                self.handshake.confirm_as_server();
+                self.discard_level(LevelId::Handshake);
+            }
+            self.issue_cids();
+        }
+        Ok(())
+    }
+
+    fn on_handshake_done(&mut self) -> Result<(), Violation> {
+        self.client_only("HANDSHAKE_DONE from a client")?;
+        self.handshake.on_handshake_done();
+        // RFC 9001 §4.9.2: keys of the handshake end with its confirmation.
+        self.discard_level(LevelId::Initial);
+        self.discard_level(LevelId::Handshake);
+        Ok(())
+    }
+
+    /// RFC 9000 §10.2.2.
+    fn on_connection_close(&mut self, now: Time, code: u64, frame_type: Option<u64>, reason: &[u8]) {
+        let reason = reason.to_vec();
+        self.drain(
+            now,
+            match frame_type {
+                Some(_) => CloseReason::PeerTransport { code: Code(code), reason },
+                None => CloseReason::PeerApplication { code, reason },
+            },
+        );
+    }
+
+    fn on_new_cid(&mut self, new: &NewConnectionId) -> Result<(), Violation> {
+        if new.multipath {
+            self.path_ids.require_negotiated()?;
+        }
+        // Our own announcement counts: the peer's IDs for an id may overtake its MAX_PATH_ID.
+        if self.path_ids.check(new.path)? == Known::Abandoned {
+            return Ok(());
+        }
+        let had = self.cids.has_peer(new.path);
+        self.cids.on_new_cid(new)?;
+        if !had && !self.path_ids.is_consumed(new.path) && self.role.is_client() {
+            self.push_event(Event::Path(PathEvent::Available));
+        }
+        Ok(())
+    }
+
+    fn on_retire_cid(
+        &mut self,
+        opened: Opened,
+        path: PathId,
+        multipath: bool,
+        seq: u64,
+    ) -> Result<(), Violation> {
+        if multipath {
+            self.path_ids.require_negotiated()?;
+        }
+        if self.path_ids.check(path)? == Known::Abandoned {
+            return Ok(());
+        }
+        let carried_by = opened.arrival.cid_seq.filter(|_| opened.arrival.path == path);
+        self.cids.on_retire_cid(path, seq, carried_by, &mut self.rng)
+    }
+
+    fn on_path_cids_blocked(&mut self, path: PathId, next_seq: u64) -> Result<(), Violation> {
+        self.path_ids.require_negotiated()?;
+        if self.path_ids.check(path)? == Known::Open && next_seq > self.cids.next_local_seq(path) {
+            return Err(Violation::protocol("blocked on a connection ID that was never issued"));
+        }
+        Ok(())
+    }
+
+    /// Closes with an application code, as the peer's application will see it.
+    pub fn close(&mut self, now: Time, code: u64, reason: &[u8]) {
+        let reason = reason[..reason.len().min(CLOSE_REASON_MAX)].to_vec();
+        self.begin_close(now, CloseFrame::Application { code, reason });
+    }
+}
+
+/// Bytes of an application's reason that are sent.
+const CLOSE_REASON_MAX: usize = 256;
+
+/// RFC 9000 §12.4, table 3: Initial and Handshake packets carry only these.
+const fn is_allowed(frame: &Frame<'_>, level: LevelId) -> bool {
+    match level {
+        LevelId::App => true,
+        LevelId::Initial | LevelId::Handshake => match frame {
+            Frame::Padding(_) | Frame::Ping | Frame::Crypto { .. } => true,
+            Frame::Ack(ack) => !ack.multipath,
+            Frame::ConnectionClose { frame_type, .. } => frame_type.is_some(),
+            _ => false,
+        },
+    }
+}
+
+/// RFC 9000 §9.1.
+const fn is_probing(frame: &Frame<'_>) -> bool {
+    matches!(
+        frame,
+        Frame::Padding(_)
+            | Frame::PathChallenge(_)
+            | Frame::PathResponse(_)
+            | Frame::NewConnectionId(NewConnectionId { multipath: false, .. })
+    )
+}

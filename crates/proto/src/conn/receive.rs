@@ -1,0 +1,332 @@
+//! Datagrams in: taken apart, opened in place, their frames handed on.
+
+use super::Connection;
+use super::packet::unprotect;
+use crate::cids::LOCAL_CID_LEN;
+use crate::error::Violation;
+use crate::event::{CloseReason, Event, PathEvent};
+use crate::handshake::LevelId;
+use crate::path::{Path, PathSetup, Validation};
+use mpquic_base::{Duration, Ecn, FourTuple, PathId, Role, Time};
+use mpquic_wire::frame::RESET_TOKEN_LEN;
+use mpquic_wire::header::{Long, LongKind, PartialHeader, Short};
+
+/// Packets kept for keys that are still to come, and the largest one worth keeping.
+const STASH_MAX: usize = 10;
+/// RFC 9000 §14.1: smaller datagrams must not carry a client's Initial packet.
+pub(crate) const INITIAL_DATAGRAM_MIN: usize = 1200;
+/// RFC 9000 §10.3: a stateless reset is at least this long.
+const RESET_LEN_MIN: usize = 21;
+
+/// How a datagram came in: its addresses, its ECN mark and what its connection ID leads to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) tuple: FourTuple,
+    pub(crate) ecn: Ecn,
+    pub(crate) path: PathId,
+    /// Sequence number of our connection ID on it; `None` for the client's own first choice.
+    pub(crate) cid_seq: Option<u64>,
+}
+
+/// A packet that waits for its keys.
+#[derive(Debug)]
+pub(crate) struct Stashed {
+    arrival: Arrival,
+    level: LevelId,
+    bytes: Vec<u8>,
+}
+
+/// A packet that was opened, on its way to the parts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Opened {
+    pub(super) level: LevelId,
+    pub(super) pn: u64,
+    pub(super) arrival: Arrival,
+}
+
+impl Connection {
+    /// Takes in one datagram; it is decrypted where it lies.
+    pub(crate) fn receive(&mut self, now: Time, arrival: Arrival, datagram: &mut [u8]) {
+        self.counters.datagrams_received += 1;
+        if let Some(slot) = self.slot(arrival.path) {
+            // RFC 9000 §8.1: whole datagrams count, whatever is in them.
+            self.paths[slot].on_datagram_received(now, datagram.len());
+        }
+        if !self.close.is_open() {
+            // RFC 9000 §10.2.1: only a close of the peer's own still matters.
+            self.close.on_packet();
+        }
+        let whole = datagram.len();
+        let mut rest = datagram;
+        let mut dcid = None;
+        while !rest.is_empty() && !self.close.is_done() {
+            let Ok((header, len)) = PartialHeader::read(rest, LOCAL_CID_LEN) else { return };
+            // RFC 9000 §12.2: every packet of a datagram is for the same connection.
+            let same = *dcid.get_or_insert_with(|| header.dcid().to_vec()) == header.dcid();
+            let parsed = match header {
+                PartialHeader::Long(long) if long.fixed_bit => Parsed::Long(long),
+                PartialHeader::Short(short) if short.fixed_bit => Parsed::Short(short),
+                PartialHeader::VersionNegotiation { versions, .. } => Parsed::Versions(versions.collect()),
+                _ => Parsed::Ignored,
+            };
+            let (packet, tail) = rest.split_at_mut(len);
+            rest = tail;
+            if !same {
+                continue;
+            }
+            match parsed {
+                Parsed::Long(long) => self.receive_long(now, arrival, &long, packet, whole),
+                Parsed::Short(short) => self.receive_short(now, arrival, &short, packet),
+                Parsed::Versions(versions) => self.on_version_negotiation(&versions),
+                Parsed::Ignored => {}
+            }
+        }
+        self.unstash(now);
+    }
+
+    fn receive_long(&mut self, now: Time, arrival: Arrival, long: &Long, packet: &mut [u8], whole: usize) {
+        let level = match long.kind {
+            LongKind::Initial => LevelId::Initial,
+            LongKind::Handshake => LevelId::Handshake,
+            LongKind::ZeroRtt => return,
+        };
+        if long.version != self.version || arrival.path != PathId::ZERO {
+            return;
+        }
+        if level == LevelId::Initial {
+            // RFC 9000 §14.1 and §17.2.2: too small a client datagram, or a token from a server.
+            let small = self.role == Role::Server && whole < INITIAL_DATAGRAM_MIN;
+            if small || (self.role.is_client() && !long.token.is_empty()) {
+                return;
+            }
+        }
+        // RFC 9000 §7.2: once the peer's ID is known, packets under another one are dropped.
+        if self.peer_cid_known && self.cids.peer_cid(PathId::ZERO).is_some_and(|cid| cid != long.scid)
+            && !self.handshake.is_complete()
+        {
+            return;
+        }
+        let Some(keys) = self.handshake.level(level) else {
+            let soon = level == LevelId::Handshake && !self.handshake.is_complete();
+            self.stash(soon, arrival, level, packet);
+            return;
+        };
+        let largest = keys.space.acks.largest();
+        let Some((first, pn, payload_at)) = unprotect(&*keys.keys.peer.header, packet, long.pn_offset, largest)
+        else {
+            return;
+        };
+        let (header, payload) = packet.split_at_mut(payload_at);
+        let Ok(len) = keys.keys.peer.packet.open(PathId::ZERO, pn, header, payload) else {
+            self.counters.forged += 1;
+            return;
+        };
+        if keys.space.acks.is_duplicate(pn) {
+            self.counters.duplicates += 1;
+            return;
+        }
+        if first.reserved_bits() != 0 {
+            return self.violate(now, Violation::protocol("reserved header bits are set"));
+        }
+        self.on_long_opened(long, level);
+        self.take_in(now, Opened { level, pn, arrival }, &payload[..len]);
+    }
+
+    /// What a genuine long-header packet proves, whatever it carries.
+    fn on_long_opened(&mut self, long: &Long, level: LevelId) {
+        if !self.peer_cid_known {
+            self.cids.set_first_peer_cid(long.scid);
+            self.peer_cid_known = true;
+        }
+        if level == LevelId::Handshake && self.role == Role::Server {
+            // RFC 9000 §8.1 and RFC 9001 §4.9.1: the client proved its address, Initial keys are done with.
+            if let Some(path) = self.paths.first_mut() {
+                path.on_validated();
+            }
+            self.discard_level(LevelId::Initial);
+        }
+    }
+
+    fn receive_short(&mut self, now: Time, arrival: Arrival, short: &Short, packet: &mut [u8]) {
+        let Some(&tail) = packet.last_chunk::<RESET_TOKEN_LEN>() else { return };
+        // RFC 9001 §5.7: a server reads nothing of 1-RTT before the handshake is complete.
+        let Some(keys) = self.keys.as_mut().filter(|_| self.handshake.is_complete()) else {
+            let soon = !self.handshake.is_complete();
+            return self.stash(soon, arrival, LevelId::App, packet);
+        };
+        let slot = self.paths.binary_search_by_key(&arrival.path, |p| p.id).ok();
+        if slot.is_none() && self.path_ids.is_consumed(arrival.path) {
+            return; // a path that was given up
+        }
+        let largest = slot.and_then(|slot| self.paths[slot].space.acks.largest());
+        let whole = packet.len();
+        let Some((first, pn, payload_at)) = unprotect(&*keys.header_peer, packet, short.pn_offset, largest)
+        else {
+            return;
+        };
+        let keep = self.paths.iter().map(|p| p.recovery.pto_interval(Duration::from_millis(25))).max();
+        let keep = keep.unwrap_or_default() * 3;
+        let (header, payload) = packet.split_at_mut(payload_at);
+        let Ok(len) = keys.open(now, keep, (arrival.path, pn, first.key_phase()), header, payload) else {
+            self.counters.forged += 1;
+            return self.on_forged(now, whole, &tail);
+        };
+        if slot.is_some_and(|slot| self.paths[slot].space.acks.is_duplicate(pn)) {
+            self.counters.duplicates += 1;
+            return;
+        }
+        if first.reserved_bits() != 0 {
+            return self.violate(now, Violation::protocol("reserved header bits are set"));
+        }
+        if slot.is_none() && !self.on_unknown_path(now, arrival, whole) {
+            return;
+        }
+        self.take_in(now, Opened { level: LevelId::App, pn, arrival }, &payload[..len]);
+    }
+
+    /// RFC 9000 §10.3.1: what does not decrypt may be the peer telling us that it forgot the connection.
+    fn on_forged(&mut self, now: Time, len: usize, tail: &[u8; RESET_TOKEN_LEN]) {
+        if len >= RESET_LEN_MIN && self.cids.is_reset_token(tail) {
+            self.drain(now, CloseReason::StatelessReset);
+        } else if let Some(Err(violation)) = self.keys.as_ref().map(crate::keys::OneRttKeys::check_forgeries) {
+            self.violate(now, violation);
+        }
+    }
+
+    /// draft-ietf-quic-multipath-21 §3.1: a client opens a path by using an id for which it holds our connection ID.
+    fn on_unknown_path(&mut self, now: Time, arrival: Arrival, received: usize) -> bool {
+        let allowed = self.role == Role::Server
+            && self.path_ids.is_negotiated()
+            && arrival.path <= self.path_ids.usable_max()
+            && self.paths.len() < usize::from(self.config.max_paths)
+            && self.cids.activate(arrival.path);
+        if !allowed {
+            return false;
+        }
+        self.path_ids.consume(arrival.path);
+        let validation = Validation::pending(now, self.validation_pto());
+        self.insert_path(now, arrival.path, arrival.tuple, validation, true);
+        if let Some(slot) = self.slot(arrival.path) {
+            self.paths[slot].on_datagram_received(now, received);
+        }
+        true
+    }
+
+    pub(super) fn insert_path(
+        &mut self,
+        now: Time,
+        id: PathId,
+        tuple: FourTuple,
+        validation: Validation,
+        limited: bool,
+    ) {
+        let ceiling = self.peer.as_ref().map_or(self.config.mtu_ceiling, |p| self.mtu_ceiling(&p.parameters));
+        let setup = PathSetup {
+            id,
+            tuple,
+            controller: self.config.new_controller(),
+            initial_rtt: self.config.initial_rtt,
+            mtu_ceiling: ceiling,
+            pacing: self.config.pacing,
+            validation,
+            limited,
+        };
+        let at = self.paths.partition_point(|p| p.id < id);
+        self.paths.insert(at, Path::new(setup, now, &mut self.rng));
+    }
+
+    /// Hands the frames of a packet to the parts, then has it acknowledged.
+    fn take_in(&mut self, now: Time, opened: Opened, payload: &[u8]) {
+        let taken = match self.dispatch(now, opened, payload) {
+            Ok(taken) => taken,
+            Err(violation) => return self.violate(now, violation),
+        };
+        self.idle.since = now;
+        self.idle.sent_since_heard = false;
+        if taken.refused {
+            // Unacknowledged, it will be sent again when there is room.
+            self.counters.refused += 1;
+            return;
+        }
+        let ecn = opened.arrival.ecn;
+        if opened.level != LevelId::App {
+            if let Some(level) = self.handshake.level(opened.level) {
+                level.space.acks.on_packet(now, opened.pn, taken.eliciting, ecn, None);
+            }
+            return;
+        }
+        let Some(slot) = self.slot(opened.arrival.path) else { return };
+        let path = &mut self.paths[slot];
+        let newest = path.space.acks.largest().is_none_or(|largest| opened.pn > largest);
+        path.on_packet_received();
+        path.space.acks.on_packet(now, opened.pn, taken.eliciting, ecn, Some(self.config.max_ack_delay));
+        if newest && !taken.probing {
+            self.follow_peer(now, slot, opened.arrival.tuple);
+        }
+    }
+
+    /// RFC 9000 §9.3: a server follows its client to a new address and has it proven.
+    fn follow_peer(&mut self, now: Time, slot: usize, tuple: FourTuple) {
+        let pto = self.validation_pto();
+        let path = &mut self.paths[slot];
+        if path.tuple.peer == tuple.peer || self.role.is_client() || path.closing.is_some() {
+            return;
+        }
+        // RFC 9000 §9.4: a mere change of port is most likely a NAT's; the path behind it is the same.
+        let same_host = path.tuple.peer.ip() == tuple.peer.ip();
+        path.on_address_change(now, tuple, pto);
+        if !same_host {
+            path.recovery.restart(self.config.initial_rtt, self.config.new_controller());
+        }
+        let id = path.id;
+        self.cids.rotate(id);
+        self.push_event(Event::Path(PathEvent::Moved(id)));
+    }
+
+    fn on_version_negotiation(&mut self, versions: &[u32]) {
+        // RFC 9000 §6.2: ignored once anything else was heard, and if it lists the version we speak.
+        let first = self.role.is_client() && !self.peer_cid_known;
+        if first && !versions.contains(&self.version) {
+            self.end(CloseReason::VersionMismatch);
+        }
+    }
+
+    fn stash(&mut self, soon: bool, arrival: Arrival, level: LevelId, packet: &[u8]) {
+        if soon && self.stash.len() < STASH_MAX {
+            self.stash.push(Stashed { arrival, level, bytes: packet.to_vec() });
+        } else {
+            self.counters.undecryptable += 1;
+        }
+    }
+
+    /// Packets whose keys have come in the meantime.
+    fn unstash(&mut self, now: Time) {
+        if self.stash.is_empty() || !self.close.is_open() {
+            return;
+        }
+        let handshake = self.handshake.handshake.is_some();
+        let app = self.keys.is_some() && self.handshake.is_complete();
+        let ready = |s: &Stashed| if s.level == LevelId::App { app } else { handshake };
+        let (now_ready, waiting): (Vec<_>, Vec<_>) = self.stash.drain(..).partition(ready);
+        self.stash = waiting;
+        for mut stashed in now_ready {
+            let whole = stashed.bytes.len();
+            match PartialHeader::read(&stashed.bytes, LOCAL_CID_LEN) {
+                Ok((PartialHeader::Long(long), _)) => {
+                    self.receive_long(now, stashed.arrival, &long, &mut stashed.bytes, whole);
+                }
+                Ok((PartialHeader::Short(short), _)) => {
+                    self.receive_short(now, stashed.arrival, &short, &mut stashed.bytes);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+enum Parsed {
+    Long(Long),
+    Short(Short),
+    Versions(Vec<u32>),
+    Ignored,
+}

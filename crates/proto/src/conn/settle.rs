@@ -1,0 +1,186 @@
+//! Fates come home: ACKs, losses, and what the wheel and the socket made of a transmission.
+
+use super::{Connection, Fate, Tag};
+use crate::error::Violation;
+use crate::event::{Event, PathEvent};
+use crate::frames::Token;
+use crate::handshake::LevelId;
+use crate::path::{AckMeta, Path, Recovery, Verdict};
+use mpquic_base::{Duration, PathId, Time};
+use mpquic_wire::frame::Ack;
+
+use super::receive::Opened;
+
+/// RFC 9000 §13.2.5: more than this the peer's ACK delay cannot mean.
+const ACK_DELAY_MAX: Duration = Duration::from_secs(16);
+
+impl Connection {
+    pub(super) fn on_ack(&mut self, now: Time, opened: Opened, ack: &Ack<'_>) -> Result<(), Violation> {
+        if opened.level != LevelId::App {
+            return self.on_handshake_ack(now, opened.level, ack);
+        }
+        if ack.multipath {
+            self.path_ids.require_negotiated()?;
+            // A path that was given up is acknowledged until it is forgotten.
+            self.path_ids.check(ack.path)?;
+        }
+        let Some(slot) = self.slot(ack.path) else { return Ok(()) };
+        let max_ack_delay = self.max_ack_delay();
+        let exponent = self.peer.as_ref().map_or(3, |p| p.parameters.ack_delay_exponent);
+        let delay = Duration::from_micros(ack.delay.saturating_mul(1 << exponent)).min(ACK_DELAY_MAX);
+        // RFC 9002 §5.3: capped by what the peer promised, once the handshake is confirmed.
+        let delay = if self.handshake.is_confirmed() { delay.min(max_ack_delay) } else { delay };
+        let meta = AckMeta {
+            now,
+            largest: ack.largest,
+            delay,
+            same_path: opened.arrival.path == ack.path,
+            max_ack_delay,
+        };
+        let Path { recovery, space, .. } = &mut self.paths[slot];
+        let verdict = recovery.on_ack(space, meta, ack.ranges(), &mut self.fates)?;
+        if let Some(keys) = self.keys.as_mut().filter(|_| verdict.progress) {
+            keys.on_ack();
+        }
+        self.on_verdict(now, slot, &verdict);
+        self.settle_tokens(LevelId::App);
+        Ok(())
+    }
+
+    fn on_handshake_ack(&mut self, now: Time, level: LevelId, ack: &Ack<'_>) -> Result<(), Violation> {
+        let (Some(l), Some(path)) = (self.handshake.level(level), self.paths.first_mut()) else {
+            return Ok(());
+        };
+        let meta = AckMeta {
+            now,
+            largest: ack.largest,
+            delay: Duration::ZERO,
+            same_path: true,
+            max_ack_delay: Duration::ZERO,
+        };
+        path.recovery.on_ack(&mut l.space, meta, ack.ranges(), &mut self.fates)?;
+        self.settle_tokens(level);
+        Ok(())
+    }
+
+    /// What an ACK or a loss timer means for the path as a whole.
+    pub(super) fn on_verdict(&mut self, now: Time, slot: usize, verdict: &Verdict) {
+        let path = &mut self.paths[slot];
+        if verdict.acked_largest > 0 {
+            path.mtu.on_acked(verdict.acked_largest);
+        }
+        if let Some(size) = verdict.probe_acked {
+            path.mtu.on_probe_acked(size);
+            path.recovery.on_mtu(path.mtu.current());
+        }
+        for &(size, probe) in &verdict.lost {
+            if probe {
+                path.mtu.on_probe_lost(now, size);
+            } else if path.mtu.on_lost(now, size) {
+                path.recovery.on_mtu(path.mtu.current());
+            }
+        }
+        let recovered = verdict.progress && path.silent;
+        if recovered {
+            path.silent = false;
+            let id = path.id;
+            self.push_event(Event::Path(PathEvent::Recovered(id)));
+        }
+        if verdict.progress {
+            let windows: u64 = self.paths.iter().map(|p| p.recovery.window()).sum();
+            self.streams.set_send_window_hint(windows.saturating_mul(2));
+        }
+    }
+
+    /// Sends the collected tokens home.
+    pub(super) fn settle_tokens(&mut self, level: LevelId) {
+        let mut fates = core::mem::take(&mut self.fates);
+        for token in fates.acked.drain(..) {
+            self.token_acked(level, token);
+        }
+        for token in fates.lost.drain(..) {
+            self.token_lost(level, token);
+        }
+        self.fates = fates;
+    }
+
+    fn token_acked(&mut self, level: LevelId, token: Token) {
+        match token {
+            Token::Crypto { offset, len } => self.handshake.acked(level, offset, len),
+            Token::Ack { path, largest } => self.ack_acked(level, path, largest),
+            Token::RetireCid { path, seq } => self.cids.retire_acked(path, seq),
+            Token::PathAbandon(path) => self.path_ids.abandon_acked(path),
+            Token::NewCid { .. }
+            | Token::HandshakeDone
+            | Token::PathStatus { .. }
+            | Token::MaxPathId
+            | Token::PathsBlocked
+            | Token::PathCidsBlocked(_)
+            | Token::Datagram { .. }
+            | Token::MtuProbe(_) => {}
+            stream => self.streams.acked(stream),
+        }
+    }
+
+    fn token_lost(&mut self, level: LevelId, token: Token) {
+        match token {
+            Token::Crypto { offset, len } => self.handshake.lost(level, offset, len),
+            Token::NewCid { path, seq } => self.cids.new_lost(path, seq),
+            Token::RetireCid { path, seq } => self.cids.retire_lost(path, seq),
+            Token::HandshakeDone => self.handshake.done_lost(),
+            Token::PathAbandon(path) => self.path_ids.abandon_lost(path),
+            Token::PathStatus { path, seq } => {
+                if let Some(slot) = self.slot(path) {
+                    self.paths[slot].status.lost(seq);
+                }
+            }
+            Token::MaxPathId => self.path_ids.max_lost(),
+            Token::Datagram { .. } => self.datagrams.lost(),
+            // An ACK is overtaken by the next one; a blocked path asks again when it tries again.
+            Token::Ack { .. } | Token::PathsBlocked | Token::PathCidsBlocked(_) | Token::MtuProbe(_) => {}
+            stream => self.streams.lost(stream),
+        }
+    }
+
+    fn ack_acked(&mut self, level: LevelId, path: PathId, largest: u64) {
+        if level != LevelId::App {
+            if let Some(level) = self.handshake.level(level) {
+                level.space.acks.on_ack_acked(largest);
+            }
+        } else if let Some(slot) = self.slot(path) {
+            self.paths[slot].space.acks.on_ack_acked(largest);
+        }
+    }
+
+    /// RFC 9001 §4.9: the level's keys, packets and timers go together.
+    pub(super) fn discard_level(&mut self, level: LevelId) {
+        let gone = match level {
+            LevelId::Initial => self.handshake.initial.take(),
+            LevelId::Handshake => self.handshake.handshake.take(),
+            LevelId::App => None,
+        };
+        if let (Some(mut gone), Some(path)) = (gone, self.paths.first_mut()) {
+            path.recovery.discard(&mut gone.space);
+        }
+    }
+
+    /// The fate of a transmission that [`Connection::transmit`] handed out.
+    pub fn settle(&mut self, now: Time, tag: Tag, fate: Fate) {
+        if tag.credit {
+            self.credits_used = self.credits_used.saturating_sub(1);
+        }
+        let Some(slot) = self.slot(tag.path).filter(|_| tag.count > 0) else { return };
+        let count = u64::from(tag.count);
+        let Path { recovery, space, .. } = &mut self.paths[slot];
+        match fate {
+            Fate::Sent(at) => Recovery::on_departed(space, tag.first, count, at),
+            Fate::Failed | Fate::Cancelled => {
+                for pn in tag.first..tag.first + count {
+                    recovery.orphan(space, pn, &mut self.fates);
+                }
+                recovery.pacer.on_cancelled(now);
+                self.settle_tokens(LevelId::App);
+            }
+        }
+    }
+}

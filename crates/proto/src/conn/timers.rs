@@ -1,0 +1,233 @@
+//! Time passes.
+
+use super::Connection;
+use crate::event::{CloseReason, Event, PathEvent};
+use crate::handshake::LevelId;
+use crate::path::Path;
+use mpquic_base::{Duration, Time};
+use mpquic_wire::Code;
+
+/// RFC 9002 §6.2.4: packets that a PTO sends.
+const PROBES: u8 = 2;
+/// RFC 9000 §10.1: an idle timeout is never shorter than this many PTO.
+const IDLE_PTOS: u32 = 3;
+
+impl Connection {
+    /// When [`Connection::expire`] wants to be called next.
+    #[must_use]
+    pub fn deadline(&mut self) -> Option<Time> {
+        if !self.close.is_open() {
+            return self.close.deadline();
+        }
+        let mut next = self.idle_at();
+        if !self.handshake.is_complete() {
+            next = Time::soonest(next, Some(self.idle.started + self.config.handshake_timeout));
+        }
+        for level in [LevelId::Initial, LevelId::Handshake] {
+            next = Time::soonest(next, self.level_deadline(level));
+        }
+        next = Time::soonest(next, self.anti_deadlock_at());
+        for slot in 0..self.paths.len() {
+            next = Time::soonest(next, self.path_deadline(slot));
+        }
+        Time::soonest(next, self.pacing_wake)
+    }
+
+    fn level_deadline(&mut self, level: LevelId) -> Option<Time> {
+        let path = self.paths.first()?;
+        let space = &mut self.handshake.level(level)?.space;
+        let pto = path.recovery.pto_at(space, Duration::ZERO);
+        // RFC 9002 §6.2.2.1: a server that may not send has no use for a timer.
+        let pto = pto.filter(|_| path.allowance() > 0);
+        Time::soonest(space.loss_at, pto)
+    }
+
+    /// RFC 9002 §6.2.2.1: until the server has validated it, a client keeps a timer even with nothing in flight.
+    fn anti_deadlock_at(&mut self) -> Option<Time> {
+        if !self.role.is_client() || self.handshake.is_confirmed() {
+            return None;
+        }
+        let path = self.paths.first()?;
+        let sent_at = path.quiet_since().max(self.idle.started);
+        for level in [LevelId::Initial, LevelId::Handshake] {
+            if self.handshake.level(level).is_some_and(|l| l.space.sent.has_outstanding_eliciting()) {
+                return None;
+            }
+        }
+        Some(sent_at + path.recovery.backed_off(Duration::ZERO))
+    }
+
+    fn path_deadline(&mut self, slot: usize) -> Option<Time> {
+        let (delay, confirmed) = (self.max_ack_delay(), self.handshake.is_confirmed());
+        let alternative = self.has_alternative(slot);
+        let keep_alive = self.config.keep_alive;
+        let path = &mut self.paths[slot];
+        if let Some(closing) = path.closing {
+            return Time::soonest(Some(closing.forget_at), path.space.acks.due_at());
+        }
+        let mut next = Time::soonest(path.space.acks.due_at(), path.space.loss_at);
+        next = Time::soonest(next, path.validation.deadline());
+        next = Time::soonest(next, path.mtu.deadline());
+        if confirmed && path.allowance() > 0 {
+            next = Time::soonest(next, path.pto_at(delay));
+        }
+        if alternative && !path.silent && path.is_usable() {
+            next = Time::soonest(next, path.recovery.silent_at(&mut path.space, delay));
+        }
+        if let Some(interval) = keep_alive.filter(|_| confirmed && path.is_usable()) {
+            next = Time::soonest(next, Some(path.quiet_since() + interval));
+        }
+        next
+    }
+
+    /// Another path can take over what this one holds.
+    fn has_alternative(&self, slot: usize) -> bool {
+        self.paths.iter().enumerate().any(|(other, p)| other != slot && p.is_usable() && !p.silent)
+    }
+
+    fn idle_at(&self) -> Option<Time> {
+        let local = self.config.max_idle_timeout;
+        let peer = self.peer.as_ref().map_or(Duration::ZERO, |p| p.parameters.max_idle_timeout);
+        let timeout = match (local.is_zero(), peer.is_zero()) {
+            (true, true) => return None,
+            (true, false) => peer,
+            (false, true) => local,
+            (false, false) => local.min(peer),
+        };
+        Some(self.idle.since + timeout.max(self.largest_pto() * IDLE_PTOS))
+    }
+
+    /// Does what is due.
+    pub fn expire(&mut self, now: Time) {
+        let due = |at: Option<Time>| at.is_some_and(|at| at <= now);
+        if !self.close.is_open() {
+            self.close.expire(now);
+            if self.close.is_done() {
+                self.cids.remove_all();
+            }
+            return;
+        }
+        if due(self.idle_at()) {
+            return self.end(CloseReason::IdleTimeout);
+        }
+        if !self.handshake.is_complete() && due(Some(self.idle.started + self.config.handshake_timeout)) {
+            return self.end(CloseReason::HandshakeTimeout);
+        }
+        for level in [LevelId::Initial, LevelId::Handshake] {
+            self.expire_level(now, level);
+        }
+        if due(self.anti_deadlock_at()) {
+            self.on_anti_deadlock();
+        }
+        for slot in (0..self.paths.len()).rev() {
+            self.expire_path(now, slot);
+        }
+        if due(self.pacing_wake) {
+            self.pacing_wake = None;
+        }
+    }
+
+    fn expire_level(&mut self, now: Time, id: LevelId) {
+        let allowed = self.paths.first().is_some_and(|p| p.allowance() > 0);
+        let (Some(level), Some(path)) = (self.handshake.level(id), self.paths.first_mut()) else { return };
+        if level.space.loss_at.is_some_and(|at| at <= now) {
+            path.recovery.on_loss_timer(&mut level.space, now, Duration::ZERO, &mut self.fates);
+        } else if allowed && path.recovery.pto_at(&mut level.space, Duration::ZERO).is_some_and(|at| at <= now) {
+            path.recovery.on_pto();
+            level.space.probes = PROBES;
+            // RFC 9002 §6.2.4: what is outstanding is sent again, without being called lost.
+            for pn in level.space.sent.outstanding().collect::<Vec<_>>() {
+                self.fates.lost.extend(level.space.sent.tokens(pn));
+            }
+        }
+        self.settle_tokens(id);
+    }
+
+    fn on_anti_deadlock(&mut self) {
+        let id = if self.handshake.handshake.is_some() { LevelId::Handshake } else { LevelId::Initial };
+        if let Some(level) = self.handshake.level(id) {
+            level.space.probes = 1;
+        }
+        if let Some(path) = self.paths.first_mut() {
+            path.recovery.on_pto();
+        }
+    }
+
+    fn expire_path(&mut self, now: Time, slot: usize) {
+        let due = |at: Option<Time>| at.is_some_and(|at| at <= now);
+        if let Some(closing) = self.paths[slot].closing {
+            if closing.forget_at <= now {
+                self.forget_path(slot);
+            }
+            return;
+        }
+        let (delay, confirmed) = (self.max_ack_delay(), self.handshake.is_confirmed());
+        let alternative = self.has_alternative(slot);
+        let path = &mut self.paths[slot];
+        path.mtu.expire(now);
+        if due(path.space.loss_at) {
+            let Path { recovery, space, .. } = path;
+            let verdict = recovery.on_loss_timer(space, now, delay, &mut self.fates);
+            self.on_verdict(now, slot, &verdict);
+            self.settle_tokens(LevelId::App);
+        }
+        let path = &mut self.paths[slot];
+        if alternative && !path.silent && path.is_usable() {
+            let silent_at = path.recovery.silent_at(&mut path.space, delay);
+            if due(silent_at) {
+                self.on_silence(slot);
+            }
+        }
+        let path = &mut self.paths[slot];
+        if confirmed && path.allowance() > 0 && due(path.pto_at(delay)) {
+            self.on_path_pto(slot);
+        }
+        self.expire_keep_alive(now, slot);
+        let path = &mut self.paths[slot];
+        if path.validation.expire(now) {
+            self.on_validation_failed(now, slot);
+        }
+    }
+
+    fn expire_keep_alive(&mut self, now: Time, slot: usize) {
+        let path = &mut self.paths[slot];
+        let interval = self.config.keep_alive.filter(|_| self.handshake.is_confirmed() && path.is_usable());
+        if interval.is_some_and(|interval| path.quiet_since() + interval <= now) {
+            path.space.probes = path.space.probes.max(1);
+        }
+    }
+
+    /// Nothing came back for two PTO and another path lives: everything in flight is offered to the others at once.
+    pub(super) fn on_silence(&mut self, slot: usize) {
+        let Path { recovery, space, id, silent, .. } = &mut self.paths[slot];
+        *silent = true;
+        recovery.orphan_all(space, &mut self.fates);
+        // A probe notices when the path answers again.
+        space.probes = 1;
+        let id = *id;
+        self.settle_tokens(LevelId::App);
+        self.push_event(Event::Path(PathEvent::Silent(id)));
+    }
+
+    fn on_path_pto(&mut self, slot: usize) {
+        let path = &mut self.paths[slot];
+        path.recovery.on_pto();
+        path.space.probes = if path.silent { 1 } else { PROBES };
+        // RFC 9002 §6.2.4: the oldest packets are sent again, wherever there is room; they are not called lost.
+        for pn in path.space.sent.outstanding().take(usize::from(PROBES)).collect::<Vec<_>>() {
+            self.fates.lost.extend(path.space.sent.tokens(pn));
+        }
+        self.settle_tokens(LevelId::App);
+    }
+
+    fn on_validation_failed(&mut self, now: Time, slot: usize) {
+        let path = &mut self.paths[slot];
+        if let Some(previous) = path.previous.take() {
+            // RFC 9000 §9.3.2: the new address was a spoof; the old one is still there.
+            path.tuple = previous;
+            path.on_validated();
+            return;
+        }
+        self.give_up_path(now, slot, Code::PATH_UNSTABLE_OR_POOR);
+    }
+}
