@@ -135,7 +135,9 @@ impl Streams {
     /// What one stream may take of `free`.
     fn share(free: u64, send: &Send) -> u64 {
         // The most it may take so that what it holds stays within SHARE times what is then free.
-        let share = free.saturating_mul(Self::SHARE).saturating_sub(send.moving()) / (Self::SHARE + 1);
+        let spare = free.saturating_mul(Self::SHARE).saturating_sub(send.moving());
+        // Rounded up: a stream that holds nothing can always take something of what is free.
+        let share = spare.div_ceil(Self::SHARE + 1);
         share.min(send.headroom(Self::STALLED_MAX))
     }
 

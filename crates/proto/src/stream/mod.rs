@@ -428,3 +428,6 @@ const fn stream_limit(grant: &StreamLimits, own: bool, dir: Dir) -> u64 {
         (Dir::Bi, false) => grant.max_stream_data_bidi_remote,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -316,6 +316,11 @@ impl Recv {
         self.phase == Phase::Data && self.final_size.is_none() && self.window.worth_tuning()
     }
 
+    #[cfg(test)]
+    pub(super) fn fragments(&self) -> usize {
+        self.ahead.len()
+    }
+
     pub(super) fn unread(&self) -> u64 {
         self.unread
     }

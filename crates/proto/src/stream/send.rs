@@ -29,9 +29,11 @@ enum Phase {
         due: bool,
         /// The peer's STOP_SENDING was the reason.
         asked: bool,
+        /// The peer knows; nothing is left to do.
+        acked: bool,
     },
-    /// Everything was acknowledged: data and FIN, or the reset.
-    Done,
+    /// All data and the FIN were acknowledged.
+    Delivered,
 }
 
 /// What an attempt to write a STREAM frame came to.
@@ -90,7 +92,7 @@ impl Send {
         match self.phase {
             Phase::Data if self.fin == Fin::No => Ok(()),
             Phase::Reset { code, asked: true, .. } => Err(Refused::Stopped(code)),
-            Phase::Data | Phase::Reset { .. } | Phase::Done => Err(Refused::Finished),
+            Phase::Data | Phase::Reset { .. } | Phase::Delivered => Err(Refused::Finished),
         }
     }
 
@@ -109,7 +111,7 @@ impl Send {
     pub(super) fn reset(&mut self, store: &mut PageStore, code: u64) -> Result<(), Refused> {
         match self.phase {
             Phase::Data => self.abort(store, code, false),
-            Phase::Reset { .. } | Phase::Done => return self.check_open(),
+            Phase::Reset { .. } | Phase::Delivered => return self.check_open(),
         }
         Ok(())
     }
@@ -124,7 +126,7 @@ impl Send {
     }
 
     fn abort(&mut self, store: &mut PageStore, code: u64, asked: bool) {
-        self.phase = Phase::Reset { code, due: true, asked };
+        self.phase = Phase::Reset { code, due: true, asked, acked: false };
         self.drop_data(store);
         self.waiting = false;
     }
@@ -147,14 +149,14 @@ impl Send {
     }
 
     pub(super) fn set_reset_due(&mut self, lost: bool) {
-        if let Phase::Reset { due, .. } = &mut self.phase {
+        if let Phase::Reset { due, acked: false, .. } = &mut self.phase {
             *due = lost;
         }
     }
 
     pub(super) fn reset_acked(&mut self) {
-        if matches!(self.phase, Phase::Reset { .. }) {
-            self.phase = Phase::Done;
+        if let Phase::Reset { due, acked, .. } = &mut self.phase {
+            (*due, *acked) = (false, true);
         }
     }
 
@@ -204,7 +206,7 @@ impl Send {
         }
         let done = self.fin == Fin::Acked && self.acked == self.written;
         if done {
-            self.phase = Phase::Done;
+            self.phase = Phase::Delivered;
         }
         done
     }
@@ -324,6 +326,6 @@ impl Send {
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.phase == Phase::Done
+        matches!(self.phase, Phase::Delivered | Phase::Reset { acked: true, .. })
     }
 }
