@@ -65,6 +65,13 @@ impl RangeSet {
         self.ranges.get(self.at(value)).is_some_and(|r| r.contains(&value))
     }
 
+    /// The parts of `range` that are held, in ascending order.
+    pub fn overlapping(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
+        let Range { start, end } = range;
+        let held = self.ranges.range(self.at(start)..).take_while(move |r| r.start < end);
+        held.map(move |r| r.start.max(start)..r.end.min(end))
+    }
+
     /// Adds `range` and returns how many values were not there before.
     pub fn insert(&mut self, range: Range<u64>) -> u64 {
         if range.is_empty() {

@@ -10,10 +10,21 @@ use mpquic_wire::{Frame, Writer, frame::StreamHeader};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Token {
     /// Bytes `offset..offset + len` of a stream, and whether they end it.
-    Stream { id: StreamId, offset: u64, len: u16, fin: bool },
-    Crypto { offset: u64, len: u16 },
+    Stream {
+        id: StreamId,
+        offset: u64,
+        len: u16,
+        fin: bool,
+    },
+    Crypto {
+        offset: u64,
+        len: u16,
+    },
     /// An ACK of `path` that reported everything up to `largest`.
-    Ack { path: PathId, largest: u64 },
+    Ack {
+        path: PathId,
+        largest: u64,
+    },
     ResetStream(StreamId),
     StopSending(StreamId),
     MaxData,
@@ -22,16 +33,27 @@ pub(crate) enum Token {
     DataBlocked,
     StreamDataBlocked(StreamId),
     StreamsBlocked(Dir),
-    NewCid { path: PathId, seq: u64 },
-    RetireCid { path: PathId, seq: u64 },
+    NewCid {
+        path: PathId,
+        seq: u64,
+    },
+    RetireCid {
+        path: PathId,
+        seq: u64,
+    },
     HandshakeDone,
     PathAbandon(PathId),
-    PathStatus { path: PathId, seq: u64 },
+    PathStatus {
+        path: PathId,
+        seq: u64,
+    },
     MaxPathId,
     PathsBlocked,
     PathCidsBlocked(PathId),
     /// Not sent again, but somebody wants to know.
-    Datagram { len: u16 },
+    Datagram {
+        len: u16,
+    },
     /// A path MTU probe of this UDP payload size.
     MtuProbe(u16),
 }
@@ -79,7 +101,8 @@ impl<'a> Frames<'a> {
             return false;
         }
         frame.write(&mut self.out);
-        self.ack_eliciting |= !matches!(frame, Frame::Padding(_) | Frame::ConnectionClose { .. } | Frame::Ack(_));
+        self.ack_eliciting |=
+            !matches!(frame, Frame::Padding(_) | Frame::ConnectionClose { .. } | Frame::Ack(_));
         true
     }
 

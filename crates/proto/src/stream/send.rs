@@ -1,0 +1,331 @@
+//! The sending half of one stream (RFC 9000 §3.1).
+//!
+//! Owns the bytes from the application's write until their acknowledgement, and what became of each of them. It
+//! charges the connection's credit for what it sends first; it does not know other streams, events or the table.
+
+use super::Shared;
+use super::flow::Credit;
+use crate::error::Refused;
+use crate::frames::Frames;
+use core::ops::Range;
+use mpquic_base::{PageStore, Pages, RangeSet, StreamId};
+
+/// What happened to the end of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fin {
+    No,
+    /// The application finished; not sent yet.
+    Wanted,
+    Sent,
+    Lost,
+    Acked,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Data,
+    Reset {
+        code: u64,
+        due: bool,
+        /// The peer's STOP_SENDING was the reason.
+        asked: bool,
+        /// The peer knows; nothing is left to do.
+        acked: bool,
+    },
+    /// All data and the FIN were acknowledged.
+    Delivered,
+}
+
+/// What an attempt to write a STREAM frame came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wrote {
+    /// There was nothing to send.
+    Nothing,
+    /// The packet is full.
+    Full,
+    /// That many bytes went out.
+    Bytes(u64),
+}
+
+#[derive(Debug)]
+pub(super) struct Send {
+    pages: Pages,
+    /// Where the application's next write goes.
+    written: u64,
+    /// The peer's limit; `used` is the highest offset that was sent.
+    credit: Credit,
+    /// Every byte below this one was acknowledged.
+    acked: u64,
+    /// What was acknowledged above `acked`, and how many bytes that is.
+    ahead: RangeSet,
+    ahead_bytes: u64,
+    /// What has to be sent again, and how many bytes that is; disjoint from all that was acknowledged.
+    lost: RangeSet,
+    lost_bytes: u64,
+    fin: Fin,
+    phase: Phase,
+    pub(super) priority: i32,
+    /// The application wants to write and could not.
+    pub(super) waiting: bool,
+}
+
+impl Send {
+    pub(super) fn new(limit: Option<u64>) -> Self {
+        Self {
+            pages: Pages::new(),
+            written: 0,
+            credit: Credit::new(limit),
+            acked: 0,
+            ahead: RangeSet::new(),
+            ahead_bytes: 0,
+            lost: RangeSet::new(),
+            lost_bytes: 0,
+            fin: Fin::No,
+            phase: Phase::Data,
+            priority: 0,
+            waiting: false,
+        }
+    }
+
+    /// Whether the application may still write, finish or reset.
+    pub(super) fn check_open(&self) -> Result<(), Refused> {
+        match self.phase {
+            Phase::Data if self.fin == Fin::No => Ok(()),
+            Phase::Reset { code, asked: true, .. } => Err(Refused::Stopped(code)),
+            Phase::Data | Phase::Reset { .. } | Phase::Delivered => Err(Refused::Finished),
+        }
+    }
+
+    pub(super) fn write(&mut self, store: &mut PageStore, data: &[u8]) {
+        self.pages.write(store, self.written, data);
+        self.written += data.len() as u64;
+    }
+
+    pub(super) fn finish(&mut self) -> Result<(), Refused> {
+        self.check_open()?;
+        self.fin = Fin::Wanted;
+        self.waiting = false;
+        Ok(())
+    }
+
+    pub(super) fn reset(&mut self, store: &mut PageStore, code: u64) -> Result<(), Refused> {
+        match self.phase {
+            Phase::Data => self.abort(store, code, false),
+            Phase::Reset { .. } | Phase::Delivered => return self.check_open(),
+        }
+        Ok(())
+    }
+
+    /// STOP_SENDING: answered with a reset that carries the peer's code (RFC 9000 §3.5). True if that is news.
+    pub(super) fn on_stop(&mut self, store: &mut PageStore, code: u64) -> bool {
+        let news = self.phase == Phase::Data;
+        if news {
+            self.abort(store, code, true);
+        }
+        news
+    }
+
+    fn abort(&mut self, store: &mut PageStore, code: u64, asked: bool) {
+        self.phase = Phase::Reset { code, due: true, asked, acked: false };
+        self.drop_data(store);
+        self.waiting = false;
+    }
+
+    fn drop_data(&mut self, store: &mut PageStore) {
+        (self.ahead, self.ahead_bytes) = (RangeSet::new(), 0);
+        (self.lost, self.lost_bytes) = (RangeSet::new(), 0);
+        self.pages.release(store, self.written);
+        self.pages.clear(store);
+        self.written = self.credit.used();
+        self.acked = self.written;
+    }
+
+    /// Code and final size of a RESET_STREAM that waits to be written.
+    pub(super) fn reset_due(&self) -> Option<(u64, u64)> {
+        match self.phase {
+            Phase::Reset { code, due: true, .. } => Some((code, self.credit.used())),
+            _ => None,
+        }
+    }
+
+    pub(super) fn set_reset_due(&mut self, lost: bool) {
+        if let Phase::Reset { due, acked: false, .. } = &mut self.phase {
+            *due = lost;
+        }
+    }
+
+    pub(super) fn reset_acked(&mut self) {
+        if let Phase::Reset { due, acked, .. } = &mut self.phase {
+            (*due, *acked) = (false, true);
+        }
+    }
+
+    /// The peer's code, if its STOP_SENDING ended this half.
+    pub(super) fn stopped(&self) -> Option<u64> {
+        match self.phase {
+            Phase::Reset { code, asked: true, .. } => Some(code),
+            _ => None,
+        }
+    }
+
+    pub(super) fn raise(&mut self, limit: u64) {
+        self.credit.raise(limit);
+    }
+
+    /// The limit of a STREAM_DATA_BLOCKED that waits to be written.
+    pub(super) fn blocked(&self) -> Option<u64> {
+        self.credit.blocked(self.phase == Phase::Data && self.written > self.credit.used())
+    }
+
+    pub(super) fn credit(&mut self) -> &mut Credit {
+        &mut self.credit
+    }
+
+    /// True if this acknowledgement completed the stream.
+    pub(super) fn acked(&mut self, store: &mut PageStore, range: Range<u64>, fin: bool) -> bool {
+        if self.phase != Phase::Data {
+            return false;
+        }
+        if fin {
+            self.fin = Fin::Acked;
+        }
+        if !self.lost.is_empty() {
+            let found: u64 = self.lost.overlapping(range.clone()).map(|r| r.end - r.start).sum();
+            self.lost_bytes -= found;
+            self.lost.remove(range.clone());
+        }
+        if range.start > self.acked {
+            self.ahead_bytes += self.ahead.insert(range);
+        } else if range.end > self.acked {
+            self.acked = range.end;
+            self.absorb_ahead();
+            self.pages.release(store, self.acked);
+            if self.acked == self.written {
+                self.pages.clear(store); // an idle stream holds no page
+            }
+        }
+        let done = self.fin == Fin::Acked && self.acked == self.written;
+        if done {
+            self.phase = Phase::Delivered;
+        }
+        done
+    }
+
+    /// The prefix grew: takes over what it reached.
+    fn absorb_ahead(&mut self) {
+        while let Some(first) = self.ahead.first().filter(|r| r.start <= self.acked) {
+            self.ahead.pop_first();
+            self.ahead_bytes -= first.end - first.start;
+            self.acked = self.acked.max(first.end);
+        }
+    }
+
+    pub(super) fn lost(&mut self, range: Range<u64>, fin: bool) {
+        if self.phase != Phase::Data {
+            return;
+        }
+        if fin && self.fin == Fin::Sent {
+            self.fin = Fin::Lost;
+        }
+        let range = range.start.max(self.acked)..range.end;
+        if range.is_empty() {
+            return;
+        }
+        self.lost_bytes += self.lost.insert(range.clone());
+        // A copy of it may have arrived.
+        for arrived in self.ahead.overlapping(range) {
+            self.lost_bytes -= arrived.end - arrived.start;
+            self.lost.remove(arrived);
+        }
+    }
+
+    fn fin_unsent(&self) -> bool {
+        matches!(self.fin, Fin::Wanted | Fin::Lost)
+    }
+
+    /// The FIN is all that is left to send, for the first time.
+    pub(super) fn bare_fin(&self) -> bool {
+        self.phase == Phase::Data && self.fin == Fin::Wanted && self.credit.used() == self.written
+    }
+
+    /// Sends again what was lost, or a FIN on its own; neither needs credit.
+    pub(super) fn write_again(&mut self, id: StreamId, frames: &mut Frames<'_>) -> Wrote {
+        let range = match self.lost.first() {
+            Some(range) => range,
+            None if self.wants_again() => self.written..self.written,
+            None => return Wrote::Nothing,
+        };
+        let fin = self.fin_unsent() && range.end == self.written;
+        let Some(len) = self.put(id, frames, range.clone(), fin) else { return Wrote::Full };
+        self.lost.remove(range.start..range.start + len);
+        self.lost_bytes -= len;
+        Wrote::Bytes(len)
+    }
+
+    /// Sends bytes for the first time.
+    pub(super) fn write_fresh(
+        &mut self,
+        id: StreamId,
+        shared: &mut Shared,
+        frames: &mut Frames<'_>,
+    ) -> Wrote {
+        let from = self.credit.used();
+        let available = self.fresh().min(shared.send.left());
+        if available == 0 {
+            return Wrote::Nothing;
+        }
+        let fin = self.fin_unsent() && from + available == self.written;
+        let Some(len) = self.put(id, frames, from..from + available, fin) else { return Wrote::Full };
+        self.credit.take(len);
+        shared.send.take(len);
+        Wrote::Bytes(len)
+    }
+
+    fn put(&mut self, id: StreamId, frames: &mut Frames<'_>, range: Range<u64>, fin: bool) -> Option<u64> {
+        let pages = &self.pages;
+        let fill = |out: &mut [u8]| pages.read(range.start, out);
+        let (len, fin_out) = frames.stream(id, range.start, range.end - range.start, fin, fill)?;
+        if fin_out {
+            self.fin = Fin::Sent;
+        }
+        Some(u64::from(len))
+    }
+
+    /// Bytes never sent that the stream's own limit lets go.
+    pub(super) fn fresh(&self) -> u64 {
+        self.written.min(self.credit.limit()).saturating_sub(self.credit.used())
+    }
+
+    /// Bytes to send again, and a lost FIN as one.
+    pub(super) fn again(&self) -> u64 {
+        self.lost_bytes + u64::from(self.phase == Phase::Data && self.fin == Fin::Lost)
+    }
+
+    pub(super) fn wants_again(&self) -> bool {
+        self.again() > 0 || self.bare_fin()
+    }
+
+    /// Bytes in the buffer, acknowledged ones that wait for their turn included.
+    pub(super) fn held(&self) -> u64 {
+        self.written - self.acked
+    }
+
+    /// Bytes beyond the peer's limit, which no path could carry now.
+    pub(super) fn stalled(&self) -> u64 {
+        self.written.saturating_sub(self.credit.limit().max(self.acked))
+    }
+
+    /// How far it may be written with at most `slack` bytes beyond the peer's limit.
+    pub(super) fn headroom(&self, slack: u64) -> u64 {
+        self.credit.limit().saturating_add(slack).saturating_sub(self.written)
+    }
+
+    /// Bytes that are in flight or could be.
+    pub(super) fn moving(&self) -> u64 {
+        self.held() - self.ahead_bytes - self.stalled()
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.phase, Phase::Delivered | Phase::Reset { acked: true, .. })
+    }
+}
