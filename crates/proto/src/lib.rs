@@ -1,12 +1,36 @@
 //! The sans-I/O QUIC + multipath machine: no clock, no I/O, no threads, no global randomness.
+//!
+//! An [`Endpoint`] takes datagrams in ([`Endpoint::receive`]) and hands batches of datagrams out
+//! ([`Endpoint::transmit`]), each with the time at which it may depart; it is told the fate of every batch
+//! ([`Endpoint::settle`]) and the passing of time ([`Endpoint::expire`]), and reports events. Everything it decides by
+//! taste (congestion control, scheduling) comes from `mpquic-policy`; everything secret comes through [`crypto`].
 
 #![forbid(unsafe_code)]
 
+mod cids;
+mod close;
+mod config;
+mod conn;
 pub mod crypto;
+mod datagrams;
+mod endpoint;
 mod error;
+mod event;
 mod frames;
-#[cfg_attr(not(test), expect(dead_code, reason = "the connection that calls these verbs is being written"))]
+mod handshake;
+mod keys;
+mod path;
+mod path_ids;
+mod space;
 mod stream;
 
+pub use cids::LOCAL_CID_LEN;
+pub use config::TransportConfig;
+pub use conn::{Connection, ConnectionCounters, Fate, Tag, Transmit};
+pub use datagrams::DatagramStats;
+pub use endpoint::{
+    ClientConfig, ConnectError, ConnectionId, Endpoint, EndpointCounters, Received, ServerConfig,
+};
 pub use error::{Refused, Violation};
-pub use stream::{Chunk, Read, StreamConfig, StreamEvent, StreamLimits, StreamStats, Streams};
+pub use event::{CloseReason, Event, PathEvent, PathStats};
+pub use stream::{Chunk, Read, StreamEvent, StreamStats};

@@ -11,11 +11,11 @@ mod packet;
 mod paths;
 mod receive;
 mod settle;
-mod setup;
+pub(crate) mod setup;
 mod timers;
 mod transmit;
 
-pub(crate) use receive::Arrival;
+pub(crate) use receive::{Arrival, INITIAL_DATAGRAM_MIN};
 pub use transmit::{Fate, Tag, Transmit};
 
 use crate::cids::{Cids, RouteChange};
@@ -25,12 +25,12 @@ use crate::datagrams::Datagrams;
 use crate::error::Violation;
 use crate::event::{CloseReason, Event};
 use crate::frames::Token;
-use crate::handshake::Handshake;
+use crate::handshake::{Handshake, LevelId};
 use crate::keys::OneRttKeys;
 use crate::path::{Fates, Path};
 use crate::path_ids::PathIds;
 use crate::stream::Streams;
-use mpquic_base::{Cid, Duration, FourTuple, PathId, Rng, Role, Time};
+use mpquic_base::{Cid, Duration, PathId, Rng, Role, Time};
 use mpquic_policy::sched::{PathView, Scheduler};
 use mpquic_wire::TransportParameters;
 use std::collections::VecDeque;
@@ -135,12 +135,10 @@ impl Connection {
         self.cids.take_changes(out);
     }
 
-    pub(crate) const fn first_dcid(&self) -> Cid {
-        self.first_dcid
-    }
-
-    pub(crate) fn path_zero_tuple(&self) -> Option<FourTuple> {
-        self.paths.first().map(|p| p.tuple)
+    /// At least one packet of the peer proved genuine.
+    pub(crate) fn heard_from_peer(&mut self) -> bool {
+        let initial = self.handshake.level(LevelId::Initial);
+        initial.is_none_or(|l| l.space.acks.largest().is_some()) || !self.close.is_open()
     }
 
     fn slot(&self, id: PathId) -> Option<usize> {

@@ -2,7 +2,7 @@
 
 use super::Connection;
 use crate::crypto::HeaderKey;
-use crate::frames::Frames;
+use crate::frames::{Frames, Token};
 use crate::handshake::LevelId;
 use crate::path::Path;
 use crate::space::Sent;
@@ -26,41 +26,52 @@ impl Connection {
     ) -> Option<usize> {
         let mut tokens = core::mem::take(&mut self.tokens);
         tokens.clear();
-        let path = &self.paths[slot];
-        let (id, sent) = (path.id, &path.space.sent);
-        let pn = sent.next_pn();
-        let pn_len = packet_number::pn_len(pn, sent.largest_acked());
-        let size = self.cids.peer_cid(id).zip(self.keys.as_ref()).and_then(|(dcid, keys)| {
-            let header = ShortHeader { dcid, pn, pn_len, key_phase: keys.phase(), spin: false };
-            let frames_from = header.len();
-            let frames_to = out.len().checked_sub(keys.tag_len()).filter(|to| *to > frames_from)?;
-            let tag_len = keys.tag_len();
-            let pn_at = header.write(&mut Writer::new(out));
-            let mut frames = Frames::new(&mut out[frames_from..frames_to], &mut tokens);
-            let at_least = fill(self, &mut frames);
-            let (written, eliciting) = (frames.len(), frames.ack_eliciting());
-            if written == 0 {
-                return None;
-            }
-            let floor = at_least.saturating_sub(tag_len).max(pn_at + SAMPLE_OFFSET);
-            let end = (frames_from + written).max(floor.min(frames_to)) + tag_len;
-            out[frames_from + written..end - tag_len].fill(0);
-            let keys = self.keys.as_mut()?;
-            let (head, payload) = out[..end].split_at_mut(frames_from);
-            keys.seal(id, pn, head, payload);
-            protect(&*keys.header_local, &mut out[..end], pn_at, pn_len);
-            Some((end, eliciting))
-        });
+        let size = self.write_short(slot, out, &mut tokens, fill);
         let recorded = size.map(|(size, eliciting)| {
             let bytes = u16::try_from(size).expect("a UDP payload is below 64 KiB");
             let mut packet = Sent::new(departs, bytes, eliciting, eliciting);
-            packet.mtu_probe = tokens.iter().any(|t| matches!(t, crate::frames::Token::MtuProbe(_)));
+            packet.mtu_probe = tokens.iter().any(|t| matches!(t, Token::MtuProbe(_)));
             let Path { recovery, space, .. } = &mut self.paths[slot];
             recovery.on_sent(space, packet, &tokens);
             size
         });
         self.tokens = tokens;
         recorded
+    }
+
+    /// The packet's size and whether it elicits an ACK.
+    fn write_short(
+        &mut self,
+        slot: usize,
+        out: &mut [u8],
+        tokens: &mut Vec<Token>,
+        fill: impl FnOnce(&mut Self, &mut Frames<'_>) -> usize,
+    ) -> Option<(usize, bool)> {
+        let path = &self.paths[slot];
+        let (id, sent) = (path.id, &path.space.sent);
+        let pn = sent.next_pn();
+        let pn_len = packet_number::pn_len(pn, sent.largest_acked());
+        let dcid = self.cids.peer_cid(id)?;
+        let keys = self.keys.as_ref()?;
+        let tag_len = keys.tag_len();
+        let header = ShortHeader { dcid, pn, pn_len, key_phase: keys.phase(), spin: false };
+        let frames_from = header.len();
+        let frames_to = out.len().checked_sub(tag_len).filter(|to| *to > frames_from)?;
+        let pn_at = header.write(&mut Writer::new(out));
+        let mut frames = Frames::new(&mut out[frames_from..frames_to], tokens);
+        let at_least = fill(self, &mut frames);
+        let (written, eliciting) = (frames.len(), frames.ack_eliciting());
+        if written == 0 {
+            return None;
+        }
+        let floor = at_least.saturating_sub(tag_len).min(frames_to).max(pn_at + SAMPLE_OFFSET);
+        let end = (frames_from + written).max(floor) + tag_len;
+        out[frames_from + written..end - tag_len].fill(0);
+        let keys = self.keys.as_mut()?;
+        let (head, payload) = out[..end].split_at_mut(frames_from);
+        keys.seal(id, pn, head, payload);
+        protect(&*keys.header_local, &mut out[..end], pn_at, pn_len);
+        Some((end, eliciting))
     }
 
     /// Writes one Initial or Handshake packet into `out`; `None` if `fill` wrote nothing or the level is gone.
@@ -76,35 +87,7 @@ impl Connection {
     ) -> Option<usize> {
         let mut tokens = core::mem::take(&mut self.tokens);
         tokens.clear();
-        let kind = if level == LevelId::Initial { LongKind::Initial } else { LongKind::Handshake };
-        let dcid = self.cids.peer_cid(PathId::ZERO)?;
-        let (version, scid) = (self.version, self.scid);
-        let built = self.handshake.level(level).map(|l| {
-            let pn = l.space.sent.next_pn();
-            let pn_len = packet_number::pn_len(pn, l.space.sent.largest_acked());
-            (LongHeader { kind, version, dcid, scid, token: &[], pn, pn_len }, l.keys.local.packet.tag_len())
-        });
-        let size = built.and_then(|(header, tag_len)| {
-            let frames_from = header.len();
-            let frames_to = out.len().checked_sub(tag_len).filter(|to| *to > frames_from)?;
-            let offsets = header.write(&mut Writer::new(out));
-            let mut frames = Frames::new(&mut out[frames_from..frames_to], &mut tokens);
-            fill(self, &mut frames);
-            let (written, eliciting) = (frames.len(), frames.ack_eliciting());
-            if written == 0 {
-                return None;
-            }
-            let floor = if pad { frames_to } else { offsets.pn_at + SAMPLE_OFFSET };
-            let end = (frames_from + written).max(floor) + tag_len;
-            out[frames_from + written..end - tag_len].fill(0);
-            offsets.patch_length(&mut out[..end], end);
-            let keys = &self.handshake.level(level)?.keys.local;
-            let (head, payload) = out[..end].split_at_mut(frames_from);
-            keys.packet.seal(PathId::ZERO, header.pn, head, payload);
-            protect(&*keys.header, &mut out[..end], offsets.pn_at, header.pn_len);
-            // RFC 9002 §2: padding makes a packet count as in flight.
-            Some((end, eliciting, eliciting || end - tag_len > frames_from + written))
-        });
+        let size = self.write_long(level, out, pad, &mut tokens, fill);
         let recorded = size.map(|(size, eliciting, in_flight)| {
             let bytes = u16::try_from(size).expect("a UDP payload is below 64 KiB");
             let packet = Sent::new(departs, bytes, eliciting, in_flight);
@@ -115,6 +98,44 @@ impl Connection {
         });
         self.tokens = tokens;
         recorded
+    }
+
+    /// The packet's size, whether it elicits an ACK and whether it counts as in flight.
+    fn write_long(
+        &mut self,
+        id: LevelId,
+        out: &mut [u8],
+        pad: bool,
+        tokens: &mut Vec<Token>,
+        fill: impl FnOnce(&mut Self, &mut Frames<'_>),
+    ) -> Option<(usize, bool, bool)> {
+        let kind = if id == LevelId::Initial { LongKind::Initial } else { LongKind::Handshake };
+        let dcid = self.cids.peer_cid(PathId::ZERO)?;
+        let (version, scid) = (self.version, self.scid);
+        let level = self.handshake.level(id)?;
+        let pn = level.space.sent.next_pn();
+        let pn_len = packet_number::pn_len(pn, level.space.sent.largest_acked());
+        let tag_len = level.keys.local.packet.tag_len();
+        let header = LongHeader { kind, version, dcid, scid, token: &[], pn, pn_len };
+        let frames_from = header.len();
+        let frames_to = out.len().checked_sub(tag_len).filter(|to| *to > frames_from)?;
+        let offsets = header.write(&mut Writer::new(out));
+        let mut frames = Frames::new(&mut out[frames_from..frames_to], tokens);
+        fill(self, &mut frames);
+        let (written, eliciting) = (frames.len(), frames.ack_eliciting());
+        if written == 0 {
+            return None;
+        }
+        let floor = if pad { frames_to } else { offsets.pn_at + SAMPLE_OFFSET };
+        let end = (frames_from + written).max(floor) + tag_len;
+        out[frames_from + written..end - tag_len].fill(0);
+        offsets.patch_length(&mut out[..end], end);
+        let keys = &self.handshake.level(id)?.keys.local;
+        let (head, payload) = out[..end].split_at_mut(frames_from);
+        keys.packet.seal(PathId::ZERO, pn, head, payload);
+        protect(&*keys.header, &mut out[..end], offsets.pn_at, pn_len);
+        // RFC 9002 §2: padding makes a packet count as in flight.
+        Some((end, eliciting, eliciting || end - tag_len > frames_from + written))
     }
 }
 

@@ -261,12 +261,12 @@ impl Connection {
         path.on_packet_received();
         path.space.acks.on_packet(now, opened.pn, taken.eliciting, ecn, Some(self.config.max_ack_delay));
         if newest && !taken.probing {
-            self.follow_peer(now, slot, opened.arrival.tuple);
+            self.follow_peer(now, slot, opened.arrival.tuple, payload.len());
         }
     }
 
     /// RFC 9000 §9.3: a server follows its client to a new address and has it proven.
-    fn follow_peer(&mut self, now: Time, slot: usize, tuple: FourTuple) {
+    fn follow_peer(&mut self, now: Time, slot: usize, tuple: FourTuple, received: usize) {
         let pto = self.validation_pto();
         let path = &mut self.paths[slot];
         if path.tuple.peer == tuple.peer || self.role.is_client() || path.closing.is_some() {
@@ -274,7 +274,7 @@ impl Connection {
         }
         // RFC 9000 §9.4: a mere change of port is most likely a NAT's; the path behind it is the same.
         let same_host = path.tuple.peer.ip() == tuple.peer.ip();
-        path.on_address_change(now, tuple, pto);
+        path.on_address_change(now, tuple, pto, received);
         if !same_host {
             path.recovery.restart(self.config.initial_rtt, self.config.new_controller());
         }

@@ -39,6 +39,13 @@ pub struct Tag {
     pub(super) credit: bool,
 }
 
+impl Tag {
+    /// For a datagram that belongs to no connection.
+    pub(crate) const fn none() -> Self {
+        Self { path: PathId::ZERO, first: 0, count: 0, credit: false }
+    }
+}
+
 /// What became of a transmission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {

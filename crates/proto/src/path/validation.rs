@@ -45,7 +45,7 @@ impl Validation {
         matches!(self.state, State::Failed)
     }
 
-    pub(crate) const fn mark_validated(&mut self) {
+    pub(crate) fn mark_validated(&mut self) {
         self.state = State::Validated;
     }
 

@@ -1,0 +1,283 @@
+//! All connections of one set of sockets: routing by connection ID, accepting, and whose turn it is.
+//!
+//! Owns the connections and the table that leads to them. Knows addresses as labels only; it opens no socket, reads
+//! no clock and keeps no timer beyond the earliest deadline of each connection.
+
+mod accept;
+mod slots;
+
+pub use accept::{ClientConfig, ConnectError, ServerConfig};
+
+use crate::cids::{LOCAL_CID_LEN, RouteChange};
+use crate::conn::{Arrival, Connection, Fate, Tag, Transmit};
+use crate::event::Event;
+use mpquic_base::{Cid, Ecn, FourTuple, PathId, Rng, Time};
+use mpquic_wire::header::PartialHeader;
+use rustc_hash::FxHashMap;
+use slots::Slots;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+/// Which connection of an endpoint; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId {
+    pub(super) slot: u32,
+    pub(super) generation: u32,
+}
+
+/// Where a datagram came from and went to, and how it was marked.
+#[derive(Clone, Copy, Debug)]
+pub struct Received {
+    pub tuple: FourTuple,
+    pub ecn: Ecn,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EndpointCounters {
+    pub datagrams_received: u64,
+    /// Datagrams that led to no connection and opened none.
+    pub unroutable: u64,
+    pub accepted: u64,
+    /// New connections that were not taken in because a limit was reached.
+    pub refused: u64,
+    pub version_negotiations: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Route {
+    connection: ConnectionId,
+    path: PathId,
+    seq: u64,
+}
+
+/// Answers to datagrams of strangers that may wait to be sent.
+const REPLIES_MAX: usize = 64;
+
+pub struct Endpoint {
+    rng: Rng,
+    server: Option<ServerConfig>,
+    connections: Slots,
+    /// Our connection IDs are random and our own, so an unkeyed hash cannot be attacked.
+    routes: FxHashMap<Cid, Route>,
+    /// The IDs that clients chose for their first packets; theirs to choose, hence an ordered map.
+    first_dcids: BTreeMap<(Cid, SocketAddr), ConnectionId>,
+    ready: VecDeque<ConnectionId>,
+    eventful: VecDeque<ConnectionId>,
+    deadlines: BTreeSet<(Time, ConnectionId)>,
+    replies: VecDeque<(FourTuple, Vec<u8>)>,
+    changes: Vec<RouteChange>,
+    counters: EndpointCounters,
+}
+
+impl Endpoint {
+    /// `server` makes the endpoint accept connections; `rng` is its only source of randomness.
+    #[must_use]
+    pub fn new(server: Option<ServerConfig>, rng: Rng) -> Self {
+        Self {
+            rng,
+            server,
+            connections: Slots::default(),
+            routes: FxHashMap::default(),
+            first_dcids: BTreeMap::new(),
+            ready: VecDeque::new(),
+            eventful: VecDeque::new(),
+            deadlines: BTreeSet::new(),
+            replies: VecDeque::new(),
+            changes: Vec::new(),
+            counters: EndpointCounters::default(),
+        }
+    }
+
+    #[must_use]
+    pub const fn counters(&self) -> EndpointCounters {
+        self.counters
+    }
+
+    /// Connections that are not yet forgotten.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A connection to act on; it will be asked for packets afterwards.
+    pub fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.touch(id);
+        self.connections.get_mut(id).map(|entry| &mut entry.connection)
+    }
+
+    /// A connection to look at.
+    #[must_use]
+    pub fn peek(&self, id: ConnectionId) -> Option<&Connection> {
+        self.connections.get(id).map(|entry| &entry.connection)
+    }
+
+    /// Takes in one datagram; it is decrypted where it lies.
+    pub fn receive(&mut self, now: Time, received: Received, datagram: &mut [u8]) {
+        self.counters.datagrams_received += 1;
+        let Ok((header, _)) = PartialHeader::read(datagram, LOCAL_CID_LEN) else {
+            self.counters.unroutable += 1;
+            return;
+        };
+        let dcid = Cid::new(header.dcid());
+        let route = dcid.and_then(|dcid| self.route(&dcid, received.tuple.peer));
+        let Some((id, path, cid_seq)) = route else {
+            return self.on_stranger(now, received, datagram);
+        };
+        let arrival = Arrival { tuple: received.tuple, ecn: received.ecn, path, cid_seq };
+        if let Some(entry) = self.connections.get_mut(id) {
+            entry.connection.receive(now, arrival, datagram);
+            self.touch(id);
+            self.apply_route_changes(id);
+        }
+    }
+
+    fn route(&self, dcid: &Cid, peer: SocketAddr) -> Option<(ConnectionId, PathId, Option<u64>)> {
+        if let Some(route) = self.routes.get(dcid) {
+            return Some((route.connection, route.path, Some(route.seq)));
+        }
+        self.first_dcids.get(&(*dcid, peer)).map(|id| (*id, PathId::ZERO, None))
+    }
+
+    /// The next batch of datagrams to send, written into `out`. `None` for the connection means an answer to a
+    /// stranger, whose fate nobody asks for.
+    pub fn transmit(&mut self, now: Time, out: &mut [u8]) -> Option<(Option<ConnectionId>, Transmit)> {
+        if let Some((tuple, bytes)) = self.replies.pop_front() {
+            out[..bytes.len()].copy_from_slice(&bytes);
+            return Some((None, accept::reply(tuple, bytes.len(), now)));
+        }
+        while let Some(&id) = self.ready.front() {
+            let sent = self.connections.get_mut(id).and_then(|entry| entry.connection.transmit(now, out));
+            self.ready.pop_front();
+            if let Some(transmit) = sent {
+                // Behind the others: one busy connection must not keep them waiting.
+                self.ready.push_back(id);
+                return Some((Some(id), transmit));
+            }
+            self.rest(id);
+        }
+        None
+    }
+
+    /// The fate of a transmission of connection `id`.
+    pub fn settle(&mut self, now: Time, id: ConnectionId, tag: Tag, fate: Fate) {
+        if let Some(entry) = self.connections.get_mut(id) {
+            entry.connection.settle(now, tag, fate);
+            self.touch(id);
+        }
+    }
+
+    /// When [`Endpoint::expire`] wants to be called next. Valid once [`Endpoint::transmit`] has returned `None`.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// Lets time pass for every connection with something due.
+    pub fn expire(&mut self, now: Time) {
+        while let Some(&(at, id)) = self.deadlines.first() {
+            if at > now {
+                return;
+            }
+            self.deadlines.pop_first();
+            if let Some(entry) = self.connections.get_mut(id) {
+                entry.deadline = None;
+                entry.connection.expire(now);
+                self.touch(id);
+            }
+        }
+    }
+
+    /// The next event of any connection. After [`Event::Closed`] nothing more comes from that connection.
+    pub fn event(&mut self) -> Option<(ConnectionId, Event)> {
+        while let Some(&id) = self.eventful.front() {
+            let Some(entry) = self.connections.get_mut(id) else {
+                self.eventful.pop_front();
+                continue;
+            };
+            if let Some(event) = entry.connection.next_event() {
+                return Some((id, event));
+            }
+            entry.eventful = false;
+            let done = entry.connection.is_done();
+            self.eventful.pop_front();
+            if done {
+                self.remove(id);
+            }
+        }
+        None
+    }
+
+    /// Has the connection asked for packets and events soon.
+    fn touch(&mut self, id: ConnectionId) {
+        let Some(entry) = self.connections.get_mut(id) else { return };
+        if !entry.ready {
+            entry.ready = true;
+            self.ready.push_back(id);
+        }
+        if !entry.eventful {
+            entry.eventful = true;
+            self.eventful.push_back(id);
+        }
+    }
+
+    /// The connection has nothing to send: note when it wants to be woken.
+    fn rest(&mut self, id: ConnectionId) {
+        self.apply_route_changes(id);
+        let Some(entry) = self.connections.get_mut(id) else { return };
+        entry.ready = false;
+        let deadline = entry.connection.deadline();
+        if entry.deadline != deadline {
+            if let Some(old) = entry.deadline {
+                self.deadlines.remove(&(old, id));
+            }
+            entry.deadline = deadline;
+            if let Some(at) = deadline {
+                self.deadlines.insert((at, id));
+            }
+        }
+    }
+
+    fn apply_route_changes(&mut self, id: ConnectionId) {
+        let mut changes = core::mem::take(&mut self.changes);
+        if let Some(entry) = self.connections.get_mut(id) {
+            entry.connection.take_route_changes(&mut changes);
+        }
+        for change in changes.drain(..) {
+            match change {
+                RouteChange::Add { cid, path, seq } => {
+                    self.routes.insert(cid, Route { connection: id, path, seq });
+                }
+                RouteChange::Remove(cid) => {
+                    self.routes.remove(&cid);
+                }
+            }
+        }
+        self.changes = changes;
+    }
+
+    fn remove(&mut self, id: ConnectionId) {
+        self.apply_route_changes(id);
+        let Some(entry) = self.connections.remove(id) else { return };
+        if let Some(at) = entry.deadline {
+            self.deadlines.remove(&(at, id));
+        }
+        if let Some(key) = entry.first_dcid {
+            self.first_dcids.remove(&key);
+        }
+    }
+}
+
+impl core::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("connections", &self.len())
+            .field("routes", &self.routes.len())
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
+    }
+}
