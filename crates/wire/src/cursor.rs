@@ -192,3 +192,6 @@ impl<'a> Writer<'a> {
         self.put_u16((v as u16 & 0x3fff) | 0x4000);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -186,3 +186,6 @@ pub struct NewConnectionId {
     pub cid: Cid,
     pub reset_token: [u8; RESET_TOKEN_LEN],
 }
+
+#[cfg(test)]
+mod tests;
