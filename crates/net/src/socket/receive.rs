@@ -1,0 +1,177 @@
+//! What arrives: blocks that the kernel fills, and the datagrams inside them.
+//!
+//! Owns the receive buffers and the reading of what the kernel says about each arrival. GRO trains are cut by
+//! the size that came with them, so a caller sees single datagrams, each mutable where it lies.
+
+use crate::cmsg::Incoming;
+use crate::sys::{self, ARRIVALS, Arrival};
+use core::fmt;
+use mpquic_base::Ecn;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::BorrowedFd;
+
+/// Bytes per block: the largest GRO train.
+const BLOCK_BYTES: usize = 65_536;
+/// Reports of ICMP errors that one call skips before it leaves the rest to the next.
+const SKIPS_MAX: usize = 16;
+
+/// Buffers for one receive call, made once and used for ever.
+pub struct ReceiveBatch {
+    blocks: Box<[u8]>,
+    arrivals: [Arrival; ARRIVALS],
+    trains: [Train; ARRIVALS],
+}
+
+impl ReceiveBatch {
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            blocks: vec![0; ARRIVALS * BLOCK_BYTES].into_boxed_slice(),
+            arrivals: [Arrival::EMPTY; ARRIVALS],
+            trains: [Train::EMPTY; ARRIVALS],
+        }
+    }
+
+    /// The datagrams of the last receive call, in order of arrival.
+    pub fn datagrams(&mut self) -> impl Iterator<Item = Datagram<'_>> {
+        self.blocks.chunks_exact_mut(BLOCK_BYTES).zip(&self.trains).flat_map(|(block, train)| {
+            let Train { peer, local, ecn, .. } = *train;
+            let datagrams = block[..train.len].chunks_mut(train.segment);
+            datagrams.map(move |bytes| Datagram { bytes, peer, local, ecn })
+        })
+    }
+}
+
+impl Default for ReceiveBatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for ReceiveBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.trains.iter().filter(|t| t.len > 0)).finish()
+    }
+}
+
+/// One arrived datagram.
+#[derive(Debug)]
+pub struct Datagram<'a> {
+    /// The payload; the receiver may decrypt it in place.
+    pub bytes: &'a mut [u8],
+    pub peer: SocketAddr,
+    /// The address that the datagram was sent to, with the port that the socket is bound to.
+    pub local: SocketAddr,
+    pub ecn: Ecn,
+}
+
+/// Datagrams of one block. They share addresses and mark, or GRO would not have put them together.
+#[derive(Clone, Copy, Debug)]
+struct Train {
+    len: usize,
+    /// Never 0.
+    segment: usize,
+    peer: SocketAddr,
+    local: SocketAddr,
+    ecn: Ecn,
+}
+
+impl Train {
+    const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
+    const EMPTY: Self =
+        Self { len: 0, segment: 1, peer: Self::NOWHERE, local: Self::NOWHERE, ecn: Ecn::NotEct };
+
+    /// `None` if the arrival cannot be trusted to be whole, or does not say where it is from.
+    fn new(arrival: &Arrival, bound: SocketAddr) -> Option<Self> {
+        if arrival.cut {
+            return None;
+        }
+        let incoming = Incoming::read(&arrival.control);
+        let segment = if incoming.segment == 0 { arrival.len } else { incoming.segment };
+        Some(Self {
+            len: arrival.len,
+            segment: segment.max(1),
+            peer: arrival.name.address()?,
+            local: local_address(&incoming, bound),
+            ecn: incoming.ecn,
+        })
+    }
+
+    fn datagrams(&self) -> usize {
+        self.len.div_ceil(self.segment)
+    }
+}
+
+/// What one receive call brought.
+pub(super) struct Filled {
+    pub(super) datagrams: usize,
+    pub(super) cut: u64,
+}
+
+pub(super) fn fill(
+    fd: BorrowedFd<'_>,
+    bound: SocketAddr,
+    batch: &mut ReceiveBatch,
+    calls: &mut u64,
+) -> io::Result<Filled> {
+    batch.trains = [Train::EMPTY; ARRIVALS];
+    let ReceiveBatch { blocks, arrivals, trains } = batch;
+    let arrived = past_disturbances(|| {
+        *calls += 1;
+        sys::receive(fd, blocks, arrivals)
+    })?;
+    let mut filled = Filled { datagrams: 0, cut: 0 };
+    for (arrival, train) in arrivals.iter().zip(trains).take(arrived) {
+        match Train::new(arrival, bound) {
+            Some(whole) => {
+                filled.datagrams += whole.datagrams();
+                *train = whole;
+            }
+            None => filled.cut += 1,
+        }
+    }
+    Ok(filled)
+}
+
+/// Repeats `call` past signals and ICMP reports; an empty socket is 0 arrivals.
+fn past_disturbances(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    for _ in 0..SKIPS_MAX {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(error) if is_disturbance(&error) => {}
+            result => return result,
+        }
+    }
+    Ok(0)
+}
+
+/// A signal, or an error that ICMP brought: about one datagram to one peer, not about this socket.
+fn is_disturbance(error: &io::Error) -> bool {
+    const ICMP: [i32; 10] = [
+        libc::ECONNREFUSED,
+        libc::ECONNRESET,
+        libc::EHOSTUNREACH,
+        libc::EHOSTDOWN,
+        libc::ENETUNREACH,
+        libc::ENOPROTOOPT,
+        libc::EMSGSIZE,
+        libc::EPROTO,
+        libc::EACCES,
+        libc::EOPNOTSUPP,
+    ];
+    error.raw_os_error().is_some_and(|code| code == libc::EINTR || ICMP.contains(&code))
+}
+
+fn local_address(incoming: &Incoming, bound: SocketAddr) -> SocketAddr {
+    match incoming.local {
+        Some(IpAddr::V6(ip)) if ip.is_unicast_link_local() => {
+            SocketAddrV6::new(ip, bound.port(), 0, incoming.interface).into()
+        }
+        Some(ip) => SocketAddr::new(ip, bound.port()),
+        None => bound,
+    }
+}
+
+#[cfg(test)]
+mod tests;

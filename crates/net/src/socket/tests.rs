@@ -1,0 +1,207 @@
+use super::{Batch, ReceiveBatch, Socket, SocketOptions};
+use mpquic_base::Ecn;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::thread;
+
+/// Loopback addresses of both families, or of one with the reason why.
+fn loopbacks() -> Vec<SocketAddr> {
+    let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+    let mut addresses = vec!["127.0.0.1:0".parse().unwrap()];
+    match UdpSocket::bind(v6) {
+        Ok(_) => addresses.push(v6),
+        Err(error) => println!("IPv6 left out: no socket on ::1 ({error})"),
+    }
+    addresses
+}
+
+fn bind(address: SocketAddr, options: &SocketOptions) -> Socket {
+    Socket::bind(address, options).unwrap()
+}
+
+/// Ways of sending and receiving; where the kernel lacks one, its fallback is what is tested.
+fn ways() -> [SocketOptions; 3] {
+    let all = SocketOptions::default();
+    [
+        SocketOptions { disable_gso: true, ..all.clone() },
+        SocketOptions { disable_gso: true, disable_gro: true, ..all.clone() },
+        all,
+    ]
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Arrived {
+    bytes: Vec<u8>,
+    peer: SocketAddr,
+    local: SocketAddr,
+    ecn: Ecn,
+}
+
+/// Receives until `count` datagrams are there. Loopback delivers within the send call, so this never spins long.
+fn receive(socket: &Socket, count: usize) -> Vec<Arrived> {
+    let mut batch = ReceiveBatch::new();
+    let mut all = Vec::new();
+    for _ in 0..100_000 {
+        let received = socket.receive(&mut batch).unwrap();
+        let before = all.len();
+        all.extend(batch.datagrams().map(|d| Arrived {
+            bytes: d.bytes.to_vec(),
+            peer: d.peer,
+            local: d.local,
+            ecn: d.ecn,
+        }));
+        assert_eq!(all.len() - before, received);
+        if all.len() >= count {
+            return all;
+        }
+        thread::yield_now();
+    }
+    panic!("{} of {count} datagrams arrived", all.len());
+}
+
+fn pattern(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i % 251) as u8).collect()
+}
+
+#[test]
+fn a_batch_with_a_shorter_last_datagram_arrives_intact_however_it_is_sent_and_received() {
+    let bytes = pattern(10 * 1200 + 333);
+    for address in loopbacks() {
+        for (tx, rx) in ways().iter().flat_map(|tx| ways().map(|rx| (tx.clone(), rx))) {
+            let (a, b) = (bind(address, &tx), bind(address, &rx));
+            let batch = Batch {
+                bytes: &bytes,
+                segment: 1200,
+                local: address.ip(),
+                peer: b.local_addr(),
+                ecn: Ecn::NotEct,
+            };
+            a.send(&batch).unwrap();
+            let arrived = receive(&b, 11);
+            assert_eq!(arrived.len(), 11);
+            for (datagram, expected) in arrived.iter().zip(bytes.chunks(1200)) {
+                assert_eq!(datagram.bytes, expected);
+                assert_eq!((datagram.peer, datagram.local), (a.local_addr(), b.local_addr()));
+            }
+            assert_eq!((a.stats().datagrams_sent, b.stats().datagrams_received), (11, 11));
+            assert_eq!(a.stats().send_calls, 1, "one call with either way of batching");
+            assert!(!tx.disable_gso || !a.stats().gso);
+            assert!(!rx.disable_gro || !b.stats().gro);
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_64_kib_is_sent_in_as_many_calls_as_it_takes() {
+    let bytes = pattern(65_536);
+    for address in loopbacks() {
+        for options in ways() {
+            let (a, b) = (bind(address, &options), bind(address, &options));
+            let batch = Batch {
+                bytes: &bytes,
+                segment: 1252,
+                local: address.ip(),
+                peer: b.local_addr(),
+                ecn: Ecn::NotEct,
+            };
+            a.send(&batch).unwrap();
+            let arrived = receive(&b, bytes.len().div_ceil(1252));
+            assert_eq!(arrived.iter().flat_map(|d| d.bytes.clone()).collect::<Vec<_>>(), bytes);
+        }
+    }
+}
+
+#[test]
+fn ecn_marks_arrive_as_sent() {
+    for address in loopbacks() {
+        for options in ways() {
+            let (a, b) = (bind(address, &options), bind(address, &options));
+            for ecn in [Ecn::NotEct, Ecn::Ect0, Ecn::Ect1, Ecn::Ce] {
+                let batch = Batch {
+                    bytes: &[7; 2000],
+                    segment: 1000,
+                    local: address.ip(),
+                    peer: b.local_addr(),
+                    ecn,
+                };
+                a.send(&batch).unwrap();
+                assert_eq!(receive(&b, 2).iter().map(|d| d.ecn).collect::<Vec<_>>(), [ecn; 2]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_socket_on_the_wildcard_address_reports_and_uses_the_address_that_was_meant() {
+    // All of 127/8 is local, so IPv4 can show that the source follows the packet and not the routing table.
+    let server = bind("0.0.0.0:0".parse().unwrap(), &SocketOptions::default());
+    let client = bind("127.0.0.1:0".parse().unwrap(), &SocketOptions::default());
+    let meant: IpAddr = "127.0.0.7".parse().unwrap();
+    let port = server.local_addr().port();
+    let peer = SocketAddr::new(meant, port);
+    let local = client.local_addr().ip();
+    client.send(&Batch { bytes: &[1; 50], segment: 1200, local, peer, ecn: Ecn::NotEct }).unwrap();
+    let request = receive(&server, 1).remove(0);
+    assert_eq!((request.local, request.peer), (peer, client.local_addr()));
+    let (local, peer) = (request.local.ip(), request.peer);
+    server.send(&Batch { bytes: &[2; 50], segment: 1200, local, peer, ecn: Ecn::Ect0 }).unwrap();
+    assert_eq!(receive(&client, 1)[0].peer, SocketAddr::new(meant, port));
+    // Without a source the routing table has its way.
+    let local = "0.0.0.0".parse().unwrap();
+    server.send(&Batch { bytes: &[3; 50], segment: 1200, local, peer, ecn: Ecn::Ect0 }).unwrap();
+    assert_eq!(receive(&client, 1)[0].peer.ip(), client.local_addr().ip());
+}
+
+#[test]
+fn an_icmp_answer_to_one_datagram_stops_neither_sending_nor_receiving() {
+    for address in loopbacks() {
+        let (a, b) = (bind(address, &SocketOptions::default()), bind(address, &SocketOptions::default()));
+        // A port that no test is ever given: nobody listens, so the kernel answers with ICMP.
+        let closed = SocketAddr::new(address.ip(), 1);
+        let batch =
+            |peer| Batch { bytes: &[9; 100], segment: 100, local: address.ip(), peer, ecn: Ecn::NotEct };
+        for _ in 0..3 {
+            a.send(&batch(closed)).unwrap();
+            a.send(&batch(b.local_addr())).unwrap();
+        }
+        assert_eq!(receive(&b, 3).len(), 3);
+        assert_eq!(a.receive(&mut ReceiveBatch::new()).unwrap(), 0);
+    }
+}
+
+#[test]
+fn an_empty_socket_delivers_nothing_and_forgets_the_last_batch() {
+    let address = "127.0.0.1:0".parse().unwrap();
+    let (a, b) = (bind(address, &SocketOptions::default()), bind(address, &SocketOptions::default()));
+    let (local, peer) = (a.local_addr().ip(), b.local_addr());
+    a.send(&Batch { bytes: &[1], segment: 1, local, peer, ecn: Ecn::NotEct }).unwrap();
+    let mut batch = ReceiveBatch::new();
+    while b.receive(&mut batch).unwrap() == 0 {}
+    assert_eq!(batch.datagrams().count(), 1);
+    assert_eq!(b.receive(&mut batch).unwrap(), 0);
+    assert_eq!(batch.datagrams().count(), 0);
+}
+
+#[test]
+fn a_datagram_that_no_link_can_carry_is_refused_and_segmentation_stays_on() {
+    // Loopback carries 65536 bytes: one more than UDP can say.
+    let address = "127.0.0.1:0".parse().unwrap();
+    let (a, b) = (bind(address, &SocketOptions::default()), bind(address, &SocketOptions::default()));
+    let bytes = pattern(65_530);
+    let (local, peer) = (a.local_addr().ip(), b.local_addr());
+    let before = a.stats().gso;
+    let stopped =
+        a.send(&Batch { bytes: &bytes, segment: 65_530, local, peer, ecn: Ecn::NotEct }).unwrap_err();
+    assert!(!stopped.is_blocked());
+    assert_eq!((stopped.sent, stopped.cause.raw_os_error()), (0, Some(libc::EMSGSIZE)));
+    assert_eq!(a.stats().gso, before);
+}
+
+#[test]
+fn a_taken_address_and_an_unknown_device_are_the_callers_to_see() {
+    let a = bind("127.0.0.1:0".parse().unwrap(), &SocketOptions::default());
+    let taken = Socket::bind(a.local_addr(), &SocketOptions::default()).unwrap_err();
+    assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+    let options = SocketOptions { device: Some("no-such-link".into()), ..SocketOptions::default() };
+    assert!(Socket::bind("127.0.0.1:0".parse().unwrap(), &options).is_err());
+}
