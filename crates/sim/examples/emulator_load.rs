@@ -62,13 +62,14 @@ fn main() {
     let at = |q: usize| late.get(late.len() * q / 1000).copied().unwrap_or_default();
     println!("sent {sent}, arrived {} of {size} bytes in {seconds} s at {mbit} Mbit/s", late.len());
     println!("late by p50 {:?}, p99 {:?}, p99.9 {:?}", at(500), at(990), at(999));
-    let cpu = emulator_cpu();
-    println!("emulator thread: {cpu:.2} s of CPU, {:.0} % of a core", cpu * 100.0 / seconds as f64);
+    let (user, system) = emulator_cpu();
+    let share = (user + system) * 100.0 / seconds as f64;
+    println!("emulator thread: {user:.2} s user, {system:.2} s system, {share:.0} % of a core");
     println!("{:?}", emulator.stats()[0].link.up);
 }
 
 /// User and system time of the emulator's thread, in seconds.
-fn emulator_cpu() -> f64 {
+fn emulator_cpu() -> (f64, f64) {
     let stat = std::fs::read_dir("/proc/self/task")
         .unwrap()
         .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok())
@@ -76,5 +77,6 @@ fn emulator_cpu() -> f64 {
         .unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     // proc_pid_stat(5): fields 14 and 15, counted from the one after the name, which is the third.
-    [11, 12].map(|i| fields[i].parse::<f64>().unwrap()).iter().sum::<f64>() / TICKS_PER_SECOND
+    let seconds = |i: usize| fields[i].parse::<f64>().unwrap() / TICKS_PER_SECOND;
+    (seconds(11), seconds(12))
 }

@@ -15,15 +15,15 @@ use rustix::time::{
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::{Builder, JoinHandle, sleep};
 
 /// Datagrams read from one socket per turn, and handed out per turn: no socket starves another.
 const BATCH: usize = 64;
 const SENDS: usize = 256;
 /// Sockets looked at per turn.
 const EVENTS: usize = 64;
-/// Shortest sleep while packets are on the way. Packets due within it leave together, at most this late; without it
-/// a link at 500 Mbit/s would cost a wake-up every 20 us.
+/// Pause between turns while packets are moving. What comes or falls due within it is taken together, that much late;
+/// without it a link at 500 Mbit/s would cost two wake-ups every 20 us.
 const NAP: Duration = Duration::from_micros(100);
 /// Buffers kept for reuse; what a burst needs beyond them goes back to the allocator.
 const SPARE_BUFFERS: usize = 4096;
@@ -42,10 +42,11 @@ enum Source {
 pub(super) fn spawn(shared: Arc<Shared>, relays: Vec<Relay>) -> io::Result<JoinHandle<()>> {
     let poll = epoll::create(CreateFlags::CLOEXEC)?;
     let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
-    watch(&poll, &shared.wake, Source::Wake)?;
-    watch(&poll, &timer, Source::Timer)?;
+    watch(&poll, &shared.wake, Source::Wake, EventFlags::IN)?;
+    // Edge-triggered, so that nobody has to read how often it fired.
+    watch(&poll, &timer, Source::Timer, EventFlags::IN | EventFlags::ET)?;
     for (link, relay) in relays.iter().enumerate() {
-        watch(&poll, &relay.towards_clients, Source::Clients { link })?;
+        watch(&poll, &relay.towards_clients, Source::Clients { link }, EventFlags::IN)?;
     }
     let mut worker =
         Worker { shared, relays, poll, timer, armed: None, spare: Vec::new(), scratch: vec![0; LARGEST] };
@@ -66,44 +67,59 @@ struct Worker {
 impl Worker {
     /// Ends when told to, or when the host takes epoll or the timer away.
     fn run(&mut self) {
+        const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // The default of 50 us would nearly double every nap. Without it the emulator is a little late, no more.
+        rustix::thread::set_current_timer_slack(core::num::NonZeroU64::new(1)).ok();
         let mut events = Vec::with_capacity(EVENTS);
+        let mut busy = false;
         while !self.shared.stop.load(Ordering::Acquire) {
+            if busy {
+                sleep(NAP);
+            }
             events.clear();
-            match epoll::wait(&self.poll, rustix::buffer::spare_capacity(&mut events), None) {
+            let space = rustix::buffer::spare_capacity(&mut events);
+            match epoll::wait(&self.poll, space, busy.then_some(&NOW)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(_) => return,
             }
-            if self.turn(&events).is_err() {
-                return;
-            }
+            let Ok(moving) = self.turn(&events) else { return };
+            busy = moving;
         }
     }
 
-    /// One step: read what came, hand out what is due, and set the timer.
-    fn turn(&mut self, events: &[epoll::Event]) -> io::Result<()> {
+    /// One step: read what came and hand out what is due. True if there is more to do soon; otherwise the timer is set.
+    fn turn(&mut self, events: &[epoll::Event]) -> io::Result<bool> {
         let shared = Arc::clone(&self.shared);
         let mut links = shared.lock();
         self.rebind(&mut links);
+        let mut moving = false;
         for event in events {
             match Source::from_u64(event.data.u64()) {
                 Source::Wake => {}
-                Source::Timer => {
-                    // The count of expirations is of no interest, and an empty read means somebody was early.
-                    rustix::io::read(&self.timer, &mut [0; 8]).ok();
-                    self.armed = None;
+                Source::Timer => self.armed = None,
+                Source::Clients { link } => {
+                    moving = true;
+                    self.read_clients(link, &mut links);
                 }
-                Source::Clients { link } => self.read_clients(link, &mut links),
-                Source::Server { link, slot } => self.read_server(link, slot, &mut links),
+                Source::Server { link, slot } => {
+                    moving = true;
+                    self.read_server(link, slot, &mut links);
+                }
             }
         }
         let now = shared.clock.now();
         for _ in 0..SENDS {
             let Some(delivery) = links.pop(now) else { break };
+            moving = true;
             self.deliver(delivery);
         }
         let next = links.next();
         drop(links);
-        self.arm(next)
+        moving |= next.is_some_and(|next| next <= now + NAP);
+        if let Some(next) = next.filter(|_| !moving) {
+            self.arm(next)?;
+        }
+        Ok(moving)
     }
 
     fn read_clients(&mut self, link: usize, links: &mut Links<Datagram>) {
@@ -199,7 +215,7 @@ impl Worker {
 
     fn watch_flow(&self, link: usize, slot: usize) {
         let Some(flow) = self.relays[link].flow(slot) else { return };
-        if watch(&self.poll, &flow.towards_server, Source::Server { link, slot }).is_err() {
+        if watch(&self.poll, &flow.towards_server, Source::Server { link, slot }, EventFlags::IN).is_err() {
             self.refuse(link);
         }
     }
@@ -208,18 +224,16 @@ impl Worker {
         self.shared.refused[link].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Makes sure that the timer fires by `next`, give or take a nap.
-    fn arm(&mut self, next: Option<Time>) -> io::Result<()> {
-        let Some(next) = next else { return Ok(()) };
-        let now = self.shared.clock.now();
-        let wake = next.max(now + NAP);
+    /// Makes sure that the timer fires by `wake`.
+    fn arm(&mut self, wake: Time) -> io::Result<()> {
         if self.armed.is_some_and(|armed| armed <= wake) {
             return Ok(());
         }
-        let sleep = wake.since(now);
+        // Zero would stop the timer instead.
+        let pause = wake.since(self.shared.clock.now()).max(Duration::from_nanos(1));
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
         let value =
-            Timespec { tv_sec: sleep.as_secs().cast_signed(), tv_nsec: i64::from(sleep.subsec_nanos()) };
+            Timespec { tv_sec: pause.as_secs().cast_signed(), tv_nsec: i64::from(pause.subsec_nanos()) };
         timerfd_settime(
             &self.timer,
             TimerfdTimerFlags::empty(),
@@ -238,8 +252,8 @@ fn send_up(socket: &UdpSocket, payload: &[u8]) -> io::Result<usize> {
     }
 }
 
-fn watch(poll: &OwnedFd, fd: &impl AsFd, source: Source) -> io::Result<()> {
-    epoll::add(poll, fd, EventData::new_u64(source.to_u64()), EventFlags::IN)?;
+fn watch(poll: &OwnedFd, fd: &impl AsFd, source: Source, events: EventFlags) -> io::Result<()> {
+    epoll::add(poll, fd, EventData::new_u64(source.to_u64()), events)?;
     Ok(())
 }
 
