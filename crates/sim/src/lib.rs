@@ -6,6 +6,11 @@
 
 #![forbid(unsafe_code)]
 
+mod check;
+pub mod crypto;
 pub mod emulator;
 pub mod link;
 pub mod profile;
+pub mod world;
+
+pub use world::{Side, World};

@@ -3,9 +3,10 @@
 //!
 //! `receive` takes datagrams apart, `dispatch` hands their frames on, `settle` brings fates home, `transmit` builds
 //! datagrams (`packet` seals them), `timers` lets time pass, `app` is the application's side, `paths` opens and
-//! closes paths.
+//! closes paths, `audit` checks the books for the simulator.
 
 mod app;
+mod audit;
 mod dispatch;
 mod packet;
 mod paths;
