@@ -156,6 +156,14 @@ fn before_the_peers_limits_are_known_nothing_goes_out_and_nobody_is_blamed() {
     assert_eq!(control(&mut s).frames, [Seen::StreamDataBlocked(id, 0)]);
     s.on_peer_limits(&limits(10, 3, 1));
     assert_eq!(ranges(&flush(&mut s)), [(0, 3, false)]);
+
+    let mut s = Streams::new(Role::Client, config(limits(KIB, KIB, 10)));
+    s.on_stream(server(Dir::Bi, 0), 0, b"", false).unwrap();
+    let id = s.accept(Dir::Bi).unwrap();
+    s.write(id, b"answer").unwrap();
+    assert_eq!((s.sendable(), s.has_control()), (Sendable::default(), false));
+    s.on_peer_limits(&limits(10, 4, 1));
+    assert_eq!(ranges(&flush(&mut s)), [(0, 4, false)]);
 }
 
 #[test]
@@ -177,6 +185,19 @@ fn a_reset_stream_sends_its_final_size_until_acknowledged_and_no_byte_more() {
     acked(&mut s, &[first, reset.clone()]);
     lost(&mut s, &[repeat, reset]);
     assert_eq!((s.has_control(), s.stats().open, events(&mut s)), (false, 0, vec![]));
+}
+
+#[test]
+fn a_reset_acknowledged_after_it_was_declared_lost_is_not_sent_again() {
+    let (mut s, _) = writer();
+    let id = s.open(Dir::Bi).unwrap();
+    s.reset(id, 42).unwrap();
+    let packet = control(&mut s);
+    lost(&mut s, core::slice::from_ref(&packet));
+    acked(&mut s, core::slice::from_ref(&packet));
+    assert!(!s.has_control());
+    lost(&mut s, &[packet]);
+    assert!(!s.has_control());
 }
 
 #[test]

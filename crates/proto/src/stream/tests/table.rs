@@ -215,13 +215,13 @@ fn control_frames_that_do_not_fit_wait_for_the_next_packet() {
 fn a_stream_that_ends_while_queued_leaves_its_queues() {
     let mut s = streams(Role::Client, limits(KIB, KIB, 100));
     let (low, high) = (s.open(Dir::Uni).unwrap(), s.open(Dir::Uni).unwrap());
-    s.set_priority(low, -5).unwrap();
-    s.write(low, b"never sent").unwrap();
-    s.write(high, b"sent").unwrap();
-    s.reset(low, 0).unwrap();
+    s.set_priority(high, 5).unwrap();
+    s.write(low, b"sent").unwrap();
+    s.write(high, b"never sent").unwrap();
+    s.reset(high, 0).unwrap();
     let reset = control(&mut s);
     acked(&mut s, &[reset]);
-    assert_eq!((s.stats().open, s.fresh.front()), (1, Some(high)));
+    assert_eq!((s.stats().open, s.fresh.front()), (1, Some(low)));
     flush(&mut s);
     assert_eq!(s.fresh.front(), None);
 }
