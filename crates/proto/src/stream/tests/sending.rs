@@ -2,7 +2,7 @@
 
 use super::{
     KIB, Packet, Seen, acked, audit, client, config, control, data, events, flush, limits, lost, pack,
-    stream_bytes, streams,
+    server, stream_bytes, streams,
 };
 use crate::error::Refused;
 use crate::stream::ready::BATCH;
