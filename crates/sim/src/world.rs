@@ -14,7 +14,7 @@ use crate::check;
 use crate::link::{Delivery, Fault, LinkSpec, Links, Schedule, Stats, Way, Ways};
 use crate::profile::Profile;
 use mpquic_base::{Duration, Ecn, FourTuple, Rng, Time};
-use mpquic_proto::{ConnectionId, Event, PathStats, TransportConfig};
+use mpquic_proto::{ConnectionId, Event, PathStats, StreamEvent, TransportConfig};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -367,6 +367,10 @@ impl World {
         while let Some((id, event)) = self.node(side).event() {
             if side == Side::Server && self.server_id.is_none() {
                 self.server_id = Some(id);
+            }
+            if let Event::Stream(StreamEvent::Opened(dir)) = event {
+                // The transfers know their streams; accepting is all that is left to do.
+                while self.node(side).connection(id).and_then(|c| c.accept(dir)).is_some() {}
             }
             events.push(event);
         }

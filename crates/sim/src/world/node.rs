@@ -122,7 +122,6 @@ impl Node {
     }
 
     pub(super) fn expire(&mut self, now: Time) {
-        self.awake = false;
         self.endpoint.expire(now);
     }
 
@@ -161,6 +160,7 @@ impl Node {
                 }
             }
             if !released {
+                self.awake = false;
                 return;
             }
         }
