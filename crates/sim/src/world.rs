@@ -181,24 +181,17 @@ impl World {
 
     /// Sends `bytes` on a new stream; the other side reads and compares them.
     pub fn send(&mut self, from: Side, bytes: u64) -> TransferId {
-        let (connection, now) = (self.connection_of(from), self.now);
-        let node = self.node(from);
-        let transfer = Transfer::start(node, connection, from, bytes, now);
+        let index = self.transfers.keys().filter(|id| id.is_from(from)).count();
+        let transfer = Transfer::new(from, index as u64, bytes, self.now);
         let id = transfer.id();
         self.transfers.insert(id, transfer);
+        self.node(from).wake();
         id
     }
 
     #[must_use]
     pub fn transfer(&self, id: TransferId) -> &Transfer {
         &self.transfers[&id]
-    }
-
-    fn connection_of(&self, side: Side) -> ConnectionId {
-        match side {
-            Side::Client => self.client_id,
-            Side::Server => self.server_id.expect("the server has a connection once it was heard of"),
-        }
     }
 
     pub fn node(&mut self, side: Side) -> &mut Node {

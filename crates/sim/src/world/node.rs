@@ -88,6 +88,10 @@ impl Node {
         self.connection(id).ok_or(Refused::Closed)?.open_path(now, tuple, false).map(|_| ())
     }
 
+    pub(super) const fn wake(&mut self) {
+        self.awake = true;
+    }
+
     /// The connection, to act on as its application.
     pub fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         self.awake = true;
