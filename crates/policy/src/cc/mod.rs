@@ -1,5 +1,6 @@
 //! Congestion controllers: the list. The contract is in [`controller`].
 
+mod bbr;
 pub mod controller;
 
 pub use controller::{AckBatch, Controller, EcnBatch, LossBatch, RateSample, SentPacket};
@@ -7,4 +8,4 @@ pub use controller::{AckBatch, Controller, EcnBatch, LossBatch, RateSample, Sent
 use crate::Entry;
 
 /// Every congestion controller, the default first.
-pub const ALL: &[&Entry<dyn Controller>] = &[];
+pub const ALL: &[&Entry<dyn Controller>] = &[&bbr::ENTRY];
