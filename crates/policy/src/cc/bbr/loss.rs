@@ -144,13 +144,13 @@ impl Bbr {
     /// Whether `lost` of a flight is more than the threshold, and not by chance.
     ///
     /// The draft compares with the threshold alone, which one random loss exceeds in any flight below 50 packets and
-    /// which a link with 1 % loss exceeds now and then in any flight. Two deviations of a Poisson count are left to chance.
+    /// which a link with 1 % loss exceeds now and then in any flight. Three deviations of a Poisson count are left to chance.
     pub(super) fn too_high(&self, lost: u64, flight: u64) -> bool {
         if lost == 0 {
             return false;
         }
         let expected = scale(flight, self.loss_threshold);
-        lost > expected + 2 * (expected * self.mtu).isqrt()
+        lost > expected + 3 * (expected * self.mtu).isqrt()
     }
 
     pub(super) fn startup_loss_too_high(&self, ack: &Ack) -> bool {

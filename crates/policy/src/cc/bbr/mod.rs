@@ -4,11 +4,12 @@
 //! packets: delivery rates, loss totals and round trips come from the path, one batch per ACK frame.
 //!
 //! Radio links lose 0.5-2 % at random and their delay wanders by as much as it is long. Followed to the letter, the draft
-//! fills a tenth to a half of the harder ones (the links in `tests/scenarios.rs`). Five things are therefore different,
+//! fills a tenth to a half of the harder ones (the links in `tests/scenarios.rs`). Six things are therefore different,
 //! each explained where it is: loss must exceed the threshold by more than chance explains ([`Bbr::too_high`]), also
 //! before it lowers the short-term bounds ([`Bbr::adapt_short_term`]); a wandering delay counts as part of the path
-//! ([`model::Spread`]); a rate far below the model is believed without waiting for loss ([`model::Shortfall`]); and the
-//! interval between `ProbeRTT`s grows with RTTs above half a second ([`model::MinRtt`]).
+//! ([`model::Spread`]) and makes a plateau less certain ([`model::FullPipe`]); a rate far below the model is believed
+//! without waiting for loss ([`model::Shortfall`]); and `ProbeRTT` comes less often on RTTs above half a second
+//! ([`model::MinRtt`]).
 
 mod cycle;
 mod loss;
@@ -364,7 +365,8 @@ impl Controller for Bbr {
         }
         self.adapt_short_term(&ack);
         self.aggregation.on_ack(&ack, self.bw(), self.cwnd, self.rounds.count);
-        self.full_pipe.on_ack(&ack, self.rounds.ended);
+        let noisy = self.min_rtt.get().is_some_and(|rtt| self.spread.get() > rtt / 4);
+        self.full_pipe.on_ack(&ack, self.rounds.ended, noisy);
         self.check_startup_done(&ack);
         self.check_drain_done(&ack);
         self.step_probe_bw(&ack);

@@ -15,11 +15,17 @@ const EXTRA_ACKED_ROUNDS: usize = 10;
 /// §5.3.1.2: a round is a plateau if its rate grew by less than a quarter; three of them mean a full pipe.
 const FULL_GROWTH: f64 = 1.25;
 const FULL_ROUNDS: u8 = 3;
+/// Departs from the draft for links whose delay wanders by a quarter of their lowest RTT: there three poor rounds are
+/// chance, and Startup would end at a tenth of the rate.
+const FULL_ROUNDS_NOISY: u8 = 6;
 
 /// How many stretches of time, of which length, show whether the delay wanders: together about one probe cycle, of
 /// which the probe itself fills less than half.
 const SPREADS: usize = 5;
 const SPREAD_STRETCH: Duration = Duration::from_millis(500);
+/// The first few are shorter, so that Startup can know.
+const SPREAD_SHORT_STRETCHES: usize = 3;
+const SPREAD_SHORT_STRETCH: Duration = Duration::from_millis(150);
 /// No more than a wandering delay of 25 ms standard deviation in either direction needs, with room.
 const SPREAD_MAX: Duration = Duration::from_millis(100);
 
@@ -146,7 +152,7 @@ impl FullPipe {
         self.now = false;
     }
 
-    pub(super) fn on_ack(&mut self, ack: &Ack, round_ended: bool) {
+    pub(super) fn on_ack(&mut self, ack: &Ack, round_ended: bool, noisy: bool) {
         if self.now || !round_ended || ack.app_limited || ack.rate == Rate::ZERO {
             return;
         }
@@ -155,7 +161,8 @@ impl FullPipe {
             return;
         }
         self.plateaus += 1;
-        self.now = self.plateaus >= FULL_ROUNDS;
+        let enough = if noisy && !self.once { FULL_ROUNDS_NOISY } else { FULL_ROUNDS };
+        self.now = self.plateaus >= enough;
         self.once |= self.now;
     }
 }
@@ -240,6 +247,8 @@ pub(super) struct Spread {
     /// Mean less minimum of the last stretches, and their median.
     stretches: [Duration; SPREADS],
     next: usize,
+    /// How many stretches there are.
+    seen: usize,
     median: Duration,
 }
 
@@ -249,11 +258,13 @@ impl Spread {
             if self.samples > 0 {
                 self.stretches[self.next] = (self.sum / self.samples).saturating_sub(self.lowest);
                 self.next = (self.next + 1) % SPREADS;
+                self.seen = (self.seen + 1).min(SPREADS);
                 let mut sorted = self.stretches;
-                sorted.sort_unstable();
-                self.median = sorted[SPREADS / 2].min(SPREAD_MAX);
+                sorted[..self.seen].sort_unstable();
+                self.median = sorted[(self.seen - 1) / 2].min(SPREAD_MAX);
             }
-            self.until = now + SPREAD_STRETCH;
+            let short = self.seen < SPREAD_SHORT_STRETCHES;
+            self.until = now + if short { SPREAD_SHORT_STRETCH } else { SPREAD_STRETCH };
             self.lowest = Duration::MAX;
             self.sum = Duration::ZERO;
             self.samples = 0;
