@@ -153,8 +153,12 @@ impl Connection {
         if let Some(level) = self.handshake.level(id) {
             level.space.probes = 1;
         }
+        let complete = self.handshake.is_complete();
         if let Some(path) = self.paths.first_mut() {
             path.recovery.on_pto();
+            // A server that confirmed has dropped its Handshake keys. If a NAT moved us in that moment, only a 1-RTT
+            // packet can tell it where to send HANDSHAKE_DONE.
+            path.space.probes = path.space.probes.max(u8::from(complete));
         }
     }
 

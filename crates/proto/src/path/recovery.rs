@@ -312,7 +312,7 @@ impl Recovery {
         verdict: &mut Verdict,
     ) {
         let in_flight_before = self.in_flight;
-        let (mut bytes, mut packets, mut newest) = (0, 0, Time::ZERO);
+        let (mut bytes, mut packets, mut newest) = (0, 0, None::<Sent>);
         for &pn in lost {
             let Some(packet) = space.sent.get_mut(pn) else { continue };
             packet.state = State::Lost;
@@ -326,12 +326,10 @@ impl Recovery {
             }
             bytes += packet.flight_bytes();
             packets += 1;
-            newest = newest.max(packet.sent_at);
+            newest = Some(packet);
             self.loss_share += (1.0 - self.loss_share) * LOSS_WEIGHT;
         }
-        if packets == 0 {
-            return;
-        }
+        let Some(newest) = newest else { return };
         self.lost_packets += u64::from(packets);
         self.undoable += packets;
         self.delivery.on_lost(bytes);
@@ -341,7 +339,9 @@ impl Recovery {
             now,
             bytes,
             packets,
-            newest_sent_at: newest,
+            newest_sent_at: newest.sent_at,
+            tx_in_flight: newest.tx_in_flight,
+            lost_since: total_lost - newest.lost,
             persistent,
             in_flight_before,
             in_flight: self.in_flight,
