@@ -136,7 +136,9 @@ impl Connection {
         let (Some(level), Some(path)) = (self.handshake.level(id), self.paths.first_mut()) else { return };
         if level.space.loss_at.is_some_and(|at| at <= now) {
             path.recovery.on_loss_timer(&mut level.space, now, Duration::ZERO, &mut self.fates);
-        } else if allowed && path.recovery.pto_at(&mut level.space, Duration::ZERO).is_some_and(|at| at <= now) {
+        } else if allowed
+            && path.recovery.pto_at(&mut level.space, Duration::ZERO).is_some_and(|at| at <= now)
+        {
             path.recovery.on_pto();
             level.space.pto_since = Some(now);
             level.space.probes = PROBES;
@@ -146,6 +148,20 @@ impl Connection {
             }
         }
         self.settle_tokens(id);
+        self.probe_one_rtt();
+    }
+
+    /// A server that confirmed has dropped its Handshake keys. If a NAT moved the client in that moment, only a 1-RTT
+    /// packet can tell it where to send HANDSHAKE_DONE.
+    fn probe_one_rtt(&mut self) {
+        let waiting = self.role.is_client() && self.handshake.is_complete() && !self.handshake.is_confirmed();
+        let probing = self.handshake.level(LevelId::Handshake).is_some_and(|l| l.space.probes > 0);
+        if waiting
+            && probing
+            && let Some(path) = self.paths.first_mut()
+        {
+            path.space.probes = path.space.probes.max(1);
+        }
     }
 
     fn on_anti_deadlock(&mut self) {
@@ -153,13 +169,10 @@ impl Connection {
         if let Some(level) = self.handshake.level(id) {
             level.space.probes = 1;
         }
-        let complete = self.handshake.is_complete();
         if let Some(path) = self.paths.first_mut() {
             path.recovery.on_pto();
-            // A server that confirmed has dropped its Handshake keys. If a NAT moved us in that moment, only a 1-RTT
-            // packet can tell it where to send HANDSHAKE_DONE.
-            path.space.probes = path.space.probes.max(u8::from(complete));
         }
+        self.probe_one_rtt();
     }
 
     fn expire_path(&mut self, now: Time, slot: usize) {

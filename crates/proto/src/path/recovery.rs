@@ -283,8 +283,8 @@ impl Recovery {
     ) {
         space.loss_at = None;
         let Some(largest) = space.sent.largest_acked() else { return };
-        let patience = (self.rtt.smoothed().max(self.rtt.latest()) * self.time_threshold_eighths / 8)
-            .max(GRANULARITY);
+        let patience =
+            (self.rtt.smoothed().max(self.rtt.latest()) * self.time_threshold_eighths / 8).max(GRANULARITY);
         let mut lost = core::mem::take(&mut fates.numbers);
         for pn in space.sent.outstanding().take_while(|pn| *pn < largest).collect::<Vec<_>>() {
             let Some(packet) = space.sent.get(pn) else { continue };
@@ -363,7 +363,9 @@ impl Recovery {
         let span = (self.rtt.pto_base() + max_ack_delay) * PERSISTENT_CONGESTION_THRESHOLD;
         let mut run_start: Option<(u64, Time)> = None;
         for &pn in lost {
-            let Some(packet) = space.sent.get(pn).filter(|p| p.ack_eliciting && !p.mtu_probe) else { continue };
+            let Some(packet) = space.sent.get(pn).filter(|p| p.ack_eliciting && !p.mtu_probe) else {
+                continue;
+            };
             let unbroken = run_start.is_some_and(|(first, _)| {
                 (first..pn).all(|n| space.sent.get(n).is_none_or(|p| p.state != State::Acked))
             });

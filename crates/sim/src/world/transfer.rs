@@ -83,7 +83,10 @@ impl Transfer {
     }
 
     pub(super) fn describe(&self) -> String {
-        format!("{:?} {:?}: {} written, {} of {} read", self.from, self.stream, self.written, self.read, self.bytes)
+        format!(
+            "{:?} {:?}: {} written, {} of {} read",
+            self.from, self.stream, self.written, self.read, self.bytes
+        )
     }
 
     /// Writes or reads what it can on `side`.
@@ -144,7 +147,9 @@ impl Transfer {
                     self.delivered_at = Some(now);
                     return Ok(());
                 }
-                Ok(Read::End) => return Err(format!("{:?} ended at {} of {}", self.stream, self.read, self.bytes)),
+                Ok(Read::End) => {
+                    return Err(format!("{:?} ended at {} of {}", self.stream, self.read, self.bytes));
+                }
                 // Nothing yet, or nothing of the stream has arrived at all.
                 Ok(Read::Blocked) | Err(Refused::UnknownStream) => return Ok(()),
                 Err(refused) => return Err(format!("read refused: {refused}")),
