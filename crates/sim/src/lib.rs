@@ -11,6 +11,7 @@ pub mod crypto;
 pub mod emulator;
 pub mod link;
 pub mod profile;
+pub mod random;
 pub mod world;
 
 pub use world::{Side, World};

@@ -23,7 +23,8 @@ const PACKET_OVERHEAD: usize = 28;
 /// Steps without progress of the clock that are taken for a livelock.
 const STEPS_AT_ONCE_MAX: u32 = 100_000;
 
-pub(crate) const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 255, 0, 1)), 443);
+pub(crate) const SERVER: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 255, 0, 1)), 443);
 
 /// The client's address on a link, as the client sees it.
 #[must_use]
@@ -181,24 +182,17 @@ impl World {
 
     /// Sends `bytes` on a new stream; the other side reads and compares them.
     pub fn send(&mut self, from: Side, bytes: u64) -> TransferId {
-        let (connection, now) = (self.connection_of(from), self.now);
-        let node = self.node(from);
-        let transfer = Transfer::start(node, connection, from, bytes, now);
+        let index = self.transfers.keys().filter(|id| id.is_from(from)).count();
+        let transfer = Transfer::new(from, index as u64, bytes, self.now);
         let id = transfer.id();
         self.transfers.insert(id, transfer);
+        self.node(from).wake();
         id
     }
 
     #[must_use]
     pub fn transfer(&self, id: TransferId) -> &Transfer {
         &self.transfers[&id]
-    }
-
-    fn connection_of(&self, side: Side) -> ConnectionId {
-        match side {
-            Side::Client => self.client_id,
-            Side::Server => self.server_id.expect("the server has a connection once it was heard of"),
-        }
     }
 
     pub fn node(&mut self, side: Side) -> &mut Node {
@@ -311,9 +305,13 @@ impl World {
         let transfers: Vec<_> = self.transfers.values().map(Transfer::describe).collect();
         let ended: Vec<_> = self.events.iter().filter(|(_, e)| matches!(e, Event::Closed(_))).collect();
         panic!(
-            "seed {}: at {:?}: {what}\n transfers: {transfers:?}\n ended: {ended:?}\n client paths: {:#?}\n server paths: {:#?}",
+            "seed {}: at {:?}: {what}\n transfers: {transfers:?}\n ended: {ended:?}\n links: {:?}\n NAT shifts: {:?}\n client: {:?}\n server: {:?}\n client paths: {:#?}\n server paths: {:#?}",
             self.seed,
             self.now,
+            self.links.stats(),
+            self.rebinds,
+            self.client.counters(),
+            self.server.counters(),
             self.paths(Side::Client),
             self.paths(Side::Server),
         );
@@ -333,7 +331,8 @@ impl World {
         }
         self.steps += 1;
         if u64::from(STEPS_AT_ONCE_MAX) < self.steps {
-            self.fail("the clock stands still");
+            let next = (self.client.next(), self.server.next(), self.links.next());
+            self.fail(&format!("the clock stands still; next: {next:?}"));
         }
         while let Some(delivery) = self.links.pop(self.now) {
             self.deliver_datagram(delivery);

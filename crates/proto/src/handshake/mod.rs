@@ -209,6 +209,9 @@ impl Level {
 
 impl core::fmt::Debug for Handshake {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Handshake").field("complete", &self.complete).field("confirmed", &self.confirmed).finish()
+        f.debug_struct("Handshake")
+            .field("complete", &self.complete)
+            .field("confirmed", &self.confirmed)
+            .finish()
     }
 }

@@ -3,8 +3,8 @@
 use crate::crypto::PlainCrypto;
 use mpquic_base::{Ecn, FourTuple, Rng, Time};
 use mpquic_proto::{
-    ClientConfig, Connection, ConnectionId, Endpoint, Event, Fate, PathStats, Received, Refused, ServerConfig,
-    Tag, TransportConfig,
+    ClientConfig, Connection, ConnectionCounters, ConnectionId, Endpoint, EndpointCounters, Event, Fate,
+    PathStats, Received, Refused, ServerConfig, Tag, TransportConfig,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -88,6 +88,10 @@ impl Node {
         self.connection(id).ok_or(Refused::Closed)?.open_path(now, tuple, false).map(|_| ())
     }
 
+    pub(super) const fn wake(&mut self) {
+        self.awake = true;
+    }
+
     /// The connection, to act on as its application.
     pub fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         self.awake = true;
@@ -103,6 +107,12 @@ impl Node {
     pub(super) fn paths(&self, n: usize) -> Vec<PathStats> {
         let connection = self.ids.get(n).and_then(|id| self.endpoint.peek(*id));
         connection.map_or_else(Vec::new, |c| c.path_stats().collect())
+    }
+
+    /// The endpoint's counters, and those of its first connection.
+    pub(super) fn counters(&self) -> (EndpointCounters, Option<ConnectionCounters>) {
+        let first = self.ids.first().and_then(|id| self.endpoint.peek(*id));
+        (self.endpoint.counters(), first.map(Connection::counters))
     }
 
     pub(crate) fn audit(&mut self) -> Result<(), String> {
@@ -137,7 +147,10 @@ impl Node {
     pub(super) fn transmit(&mut self, now: Time, departed: &mut Vec<(FourTuple, Vec<u8>)>) {
         loop {
             while let Some((id, transmit)) = self.endpoint.transmit(now, &mut self.buffer) {
-                assert!(transmit.segment <= self.mtu_ceiling, "a datagram above the largest MTU: {transmit:?}");
+                assert!(
+                    transmit.segment <= self.mtu_ceiling,
+                    "a datagram above the largest MTU: {transmit:?}"
+                );
                 let waiting = Waiting {
                     id,
                     tag: transmit.tag,

@@ -1,11 +1,17 @@
 //! A stream from one side to the other whose every byte is known in advance.
 
 use super::{Node, Side};
-use mpquic_base::{Dir, Duration, StreamId, Time};
+use mpquic_base::{Dir, Duration, Role, StreamId, Time};
 use mpquic_proto::{ConnectionId, Read, Refused};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TransferId(Side, StreamId);
+
+impl TransferId {
+    pub(super) fn is_from(self, side: Side) -> bool {
+        self.0 == side
+    }
+}
 
 /// Bytes that one write or read moves at the most.
 const CHUNK: usize = 65_536;
@@ -15,6 +21,7 @@ pub struct Transfer {
     from: Side,
     stream: StreamId,
     bytes: u64,
+    opened: bool,
     written: u64,
     finished: bool,
     read: u64,
@@ -26,19 +33,17 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    pub(super) fn start(
-        node: &mut Node,
-        connection: ConnectionId,
-        from: Side,
-        bytes: u64,
-        now: Time,
-    ) -> Self {
-        let opened = node.connection(connection).map(|c| c.open(Dir::Uni));
-        let stream = opened.and_then(Result::ok).expect("a world opens few streams");
+    /// The `index`th transfer of its side; its stream is opened as soon as the peer allows.
+    pub(super) const fn new(from: Side, index: u64, bytes: u64, now: Time) -> Self {
+        let role = match from {
+            Side::Client => Role::Client,
+            Side::Server => Role::Server,
+        };
         Self {
             from,
-            stream,
+            stream: StreamId::new(role, Dir::Uni, index),
             bytes,
+            opened: false,
             written: 0,
             finished: false,
             read: 0,
@@ -78,7 +83,10 @@ impl Transfer {
     }
 
     pub(super) fn describe(&self) -> String {
-        format!("{:?} {:?}: {} written, {} of {} read", self.from, self.stream, self.written, self.read, self.bytes)
+        format!(
+            "{:?} {:?}: {} written, {} of {} read",
+            self.from, self.stream, self.written, self.read, self.bytes
+        )
     }
 
     /// Writes or reads what it can on `side`.
@@ -97,6 +105,14 @@ impl Transfer {
             return Ok(());
         }
         let Some(connection) = node.connection(connection) else { return Ok(()) };
+        if !self.opened {
+            match connection.open(Dir::Uni) {
+                Ok(id) if id == self.stream => self.opened = true,
+                Ok(id) => return Err(format!("{id:?} opened in place of {:?}", self.stream)),
+                Err(Refused::StreamLimit) => return Ok(()),
+                Err(refused) => return Err(format!("open refused: {refused}")),
+            }
+        }
         while self.written < self.bytes {
             let chunk = pattern(self.written, self.bytes);
             match connection.write(self.stream, &chunk) {
@@ -131,7 +147,9 @@ impl Transfer {
                     self.delivered_at = Some(now);
                     return Ok(());
                 }
-                Ok(Read::End) => return Err(format!("{:?} ended at {} of {}", self.stream, self.read, self.bytes)),
+                Ok(Read::End) => {
+                    return Err(format!("{:?} ended at {} of {}", self.stream, self.read, self.bytes));
+                }
                 // Nothing yet, or nothing of the stream has arrived at all.
                 Ok(Read::Blocked) | Err(Refused::UnknownStream) => return Ok(()),
                 Err(refused) => return Err(format!("read refused: {refused}")),
