@@ -270,11 +270,12 @@ impl Host {
     }
 
     fn receive(&mut self) -> bool {
-        let now = self.now();
         let mut busy = false;
         for (local, socket) in &self.sockets {
             for _ in 0..RECEIVE_MAX {
                 let Ok((len, peer)) = socket.recv_from(&mut self.in_buffer) else { break };
+                // Read anew: a packet must not seem to come before what it answers was sent.
+                let now = Time::ZERO + self.started.elapsed();
                 let received = Received { tuple: FourTuple { local: *local, peer }, ecn: Ecn::NotEct };
                 self.endpoint.receive(now, received, &mut self.in_buffer[..len]);
                 busy = true;

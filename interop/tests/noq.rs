@@ -4,8 +4,8 @@ use mpquic_interop::exchange::Load;
 use mpquic_interop::host::Host;
 use mpquic_interop::peers::{Moved, noq};
 use mpquic_interop::trust::{NAME, Trust};
-use mpquic_proto::TransportConfig;
 use mpquic_policy::sched;
+use mpquic_proto::TransportConfig;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -54,7 +54,6 @@ fn we_ask_noq(load: Load) {
     host.connect(&trust.our_client(alternating()), NAME, (LINKS[0], port).into());
     host.open_path(1, (LINKS[1], port).into());
     let took = host.ask(load);
-    for p in host.paths() { eprintln!("{p:?}"); }
     let ours = Moved::ours(&host.paths());
     host.close();
     compare(load, took, &ours, &runtime.block_on(theirs).unwrap());
@@ -70,7 +69,6 @@ fn noq_asks_us(load: Load) {
     host.await_paths(PATHS);
     let (asked, took) = host.answer();
     assert_eq!(asked, load);
-    for p in host.paths() { eprintln!("{p:?}"); }
     let ours = Moved::ours(&host.paths());
     host.closed();
     compare(load, took, &ours, &runtime.block_on(theirs).unwrap());

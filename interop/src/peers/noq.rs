@@ -4,7 +4,10 @@ use super::Moved;
 use crate::exchange::{Load, answer, ask};
 use crate::trust::{NAME, Trust};
 use noq::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use noq::{ClientConfig, Connection, ConnectionError, Endpoint, FourTuple, PathId, PathStatus, ServerConfig, TransportConfig, VarInt};
+use noq::{
+    ClientConfig, Connection, ConnectionError, Endpoint, FourTuple, PathId, PathStatus, ServerConfig,
+    TransportConfig, VarInt,
+};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
