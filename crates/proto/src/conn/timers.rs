@@ -62,11 +62,15 @@ impl Connection {
         let alternative = self.has_alternative(slot);
         let keep_alive = self.config.keep_alive;
         let path = &mut self.paths[slot];
+        let asked_at = self.asked_at;
+        let unasked = |at: &Time| asked_at.is_none_or(|asked| *at > asked);
+        let ack_at = path.space.acks.due_at().filter(unasked);
         if let Some(closing) = path.closing {
-            return Time::soonest(Some(closing.forget_at), path.space.acks.due_at());
+            return Time::soonest(Some(closing.forget_at), ack_at);
         }
-        let mut next = Time::soonest(path.space.acks.due_at(), path.space.loss_at);
-        next = Time::soonest(next, path.validation.deadline());
+        let mut next = Time::soonest(ack_at, path.space.loss_at);
+        next = Time::soonest(next, path.validation.challenge_at().filter(unasked));
+        next = Time::soonest(next, path.validation.give_up_at());
         next = Time::soonest(next, path.mtu.deadline());
         if confirmed && path.allowance() > 0 {
             next = Time::soonest(next, path.pto_at(delay));
@@ -134,6 +138,7 @@ impl Connection {
             path.recovery.on_loss_timer(&mut level.space, now, Duration::ZERO, &mut self.fates);
         } else if allowed && path.recovery.pto_at(&mut level.space, Duration::ZERO).is_some_and(|at| at <= now) {
             path.recovery.on_pto();
+            level.space.pto_since = Some(now);
             level.space.probes = PROBES;
             // RFC 9002 §6.2.4: what is outstanding is sent again, without being called lost.
             for pn in level.space.sent.outstanding().collect::<Vec<_>>() {
@@ -180,7 +185,7 @@ impl Connection {
         }
         let path = &mut self.paths[slot];
         if confirmed && path.allowance() > 0 && due(path.pto_at(delay)) {
-            self.on_path_pto(slot);
+            self.on_path_pto(now, slot);
         }
         self.expire_keep_alive(now, slot);
         let path = &mut self.paths[slot];
@@ -209,9 +214,10 @@ impl Connection {
         self.push_event(Event::Path(PathEvent::Silent(id)));
     }
 
-    fn on_path_pto(&mut self, slot: usize) {
+    fn on_path_pto(&mut self, now: Time, slot: usize) {
         let path = &mut self.paths[slot];
         path.recovery.on_pto();
+        path.space.pto_since = Some(now);
         path.space.probes = if path.silent { 1 } else { PROBES };
         // RFC 9002 §6.2.4: the oldest packets are sent again, wherever there is room; they are not called lost.
         for pn in path.space.sent.outstanding().take(usize::from(PROBES)).collect::<Vec<_>>() {

@@ -81,7 +81,11 @@ impl Connection {
             .or_else(|| self.transmit_own(now, out))
             .or_else(|| self.transmit_data(now, out))
             .or_else(|| self.transmit_acks(now, out))
-            .or_else(|| self.transmit_mtu_probe(now, out))?;
+            .or_else(|| self.transmit_mtu_probe(now, out));
+        let Some(sent) = sent else {
+            self.asked_at = Some(now);
+            return None;
+        };
         self.counters.transmissions += 1;
         self.counters.datagrams_sent += sent.len.div_ceil(sent.segment) as u64;
         Some(sent)

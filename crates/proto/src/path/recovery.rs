@@ -155,7 +155,7 @@ impl Recovery {
             self.controller.on_sent(&sent);
         }
         if packet.ack_eliciting {
-            space.last_eliciting_at = Some(packet.sent_at);
+            space.pto_since = Some(packet.sent_at);
         }
         space.sent.push(packet, tokens);
     }
@@ -386,7 +386,7 @@ impl Recovery {
             self.orphan(space, pn, fates);
         }
         space.loss_at = None;
-        space.last_eliciting_at = None;
+        space.pto_since = None;
     }
 
     pub(crate) fn orphan(&mut self, space: &mut Space, pn: u64, fates: &mut Fates) {
@@ -410,7 +410,7 @@ impl Recovery {
 
     /// RFC 9002 §6.2.1: when the space's newest eliciting packet has waited for one PTO, doubled per time it fired.
     pub(crate) fn pto_at(&self, space: &mut Space, max_ack_delay: Duration) -> Option<Time> {
-        let since = space.last_eliciting_at?;
+        let since = space.pto_since?;
         if !space.sent.has_outstanding_eliciting() {
             return None;
         }

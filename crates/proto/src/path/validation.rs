@@ -96,9 +96,16 @@ impl Validation {
         self.responses.remove(0);
     }
 
-    pub(crate) fn deadline(&self) -> Option<Time> {
+    pub(crate) const fn challenge_at(&self) -> Option<Time> {
         match self.state {
-            State::Pending { resend_at, give_up_at, .. } => Some(resend_at.min(give_up_at)),
+            State::Pending { resend_at, .. } => Some(resend_at),
+            State::Validated | State::Failed => None,
+        }
+    }
+
+    pub(crate) const fn give_up_at(&self) -> Option<Time> {
+        match self.state {
+            State::Pending { give_up_at, .. } => Some(give_up_at),
             State::Validated | State::Failed => None,
         }
     }
