@@ -32,7 +32,9 @@ pub trait Io {
 pub enum SendOutcome {
     Sent,
     /// The socket is full. The first `sent` datagrams have left; the rest is to be offered again.
-    Blocked { sent: usize },
+    Blocked {
+        sent: usize,
+    },
     /// The host refused the batch, and waiting will not help.
     Failed,
 }
