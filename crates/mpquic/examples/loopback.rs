@@ -45,7 +45,13 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     for path in near.paths() {
         println!(
             "path {}: {} packets sent, {} lost, mtu {}, srtt {:?}, window {}, pacing {:?}",
-            path.id.0, path.packets_sent, path.packets_lost, path.mtu, path.srtt, path.window, path.pacing_rate
+            path.id.0,
+            path.packets_sent,
+            path.packets_lost,
+            path.mtu,
+            path.srtt,
+            path.window,
+            path.pacing_rate
         );
     }
     println!("{:?}", near.stats().counters);

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test; its world is built outside the test functions")]
 
 use mpquic::{
-    ClientConfig, CloseReason, ConnectError, Connection, Endpoint, Error, Identity, PathEvent, PathId, Pin, ReadError,
-    ServerConfig, TransportConfig, WriteError,
+    ClientConfig, CloseReason, ConnectError, Connection, Endpoint, Error, Identity, PathEvent, PathId, Pin,
+    ReadError, ServerConfig, TransportConfig, WriteError,
 };
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -8,7 +8,9 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let seeds = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--seed", seed] => seed.parse::<u64>().ok().map(|s| s..s + 1),
-        ["--seeds", range] => range.split_once("..").and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?)),
+        ["--seeds", range] => {
+            range.split_once("..").and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?))
+        }
         _ => None,
     };
     let Some(seeds) = seeds else {
@@ -22,7 +24,9 @@ fn main() -> ExitCode {
             Ok(_) => {}
             Err(_) => {
                 failed += 1;
-                println!("seed {seed} FAILED; replay: cargo run -p mpquic-sim --example worlds -- --seed {seed}");
+                println!(
+                    "seed {seed} FAILED; replay: cargo run -p mpquic-sim --example worlds -- --seed {seed}"
+                );
             }
         }
     }

@@ -231,7 +231,10 @@ impl PlainKey {
 impl PacketKey for PlainKey {
     fn seal(&self, path: PathId, pn: u64, header: &[u8], payload: &mut [u8]) {
         let before = self.sealed.lock().unwrap_or_else(PoisonError::into_inner).insert(path, pn);
-        assert!(before.is_none_or(|b| b < pn), "number {pn} of {path:?} sealed after {before:?}: nonce reuse");
+        assert!(
+            before.is_none_or(|b| b < pn),
+            "number {pn} of {path:?} sealed after {before:?}: nonce reuse"
+        );
         let (text, tag) = payload.split_at_mut(payload.len() - TAG_LEN);
         tag.copy_from_slice(&self.tag(path, pn, header, text));
     }

@@ -23,7 +23,8 @@ const PACKET_OVERHEAD: usize = 28;
 /// Steps without progress of the clock that are taken for a livelock.
 const STEPS_AT_ONCE_MAX: u32 = 100_000;
 
-pub(crate) const SERVER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 255, 0, 1)), 443);
+pub(crate) const SERVER: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(10, 255, 0, 1)), 443);
 
 /// The client's address on a link, as the client sees it.
 #[must_use]
@@ -304,9 +305,13 @@ impl World {
         let transfers: Vec<_> = self.transfers.values().map(Transfer::describe).collect();
         let ended: Vec<_> = self.events.iter().filter(|(_, e)| matches!(e, Event::Closed(_))).collect();
         panic!(
-            "seed {}: at {:?}: {what}\n transfers: {transfers:?}\n ended: {ended:?}\n client paths: {:#?}\n server paths: {:#?}",
+            "seed {}: at {:?}: {what}\n transfers: {transfers:?}\n ended: {ended:?}\n links: {:?}\n NAT shifts: {:?}\n client: {:?}\n server: {:?}\n client paths: {:#?}\n server paths: {:#?}",
             self.seed,
             self.now,
+            self.links.stats(),
+            self.rebinds,
+            self.client.counters(),
+            self.server.counters(),
             self.paths(Side::Client),
             self.paths(Side::Server),
         );
@@ -326,7 +331,8 @@ impl World {
         }
         self.steps += 1;
         if u64::from(STEPS_AT_ONCE_MAX) < self.steps {
-            self.fail("the clock stands still");
+            let next = (self.client.next(), self.server.next(), self.links.next());
+            self.fail(&format!("the clock stands still; next: {next:?}"));
         }
         while let Some(delivery) = self.links.pop(self.now) {
             self.deliver_datagram(delivery);

@@ -2,7 +2,7 @@
 
 use super::Connection;
 use crate::event::{CloseReason, Event, PathEvent};
-use crate::handshake::LevelId;
+use crate::handshake::{Level, LevelId};
 use crate::path::Path;
 use mpquic_base::{Duration, Time};
 use mpquic_wire::Code;
@@ -136,7 +136,9 @@ impl Connection {
         let (Some(level), Some(path)) = (self.handshake.level(id), self.paths.first_mut()) else { return };
         if level.space.loss_at.is_some_and(|at| at <= now) {
             path.recovery.on_loss_timer(&mut level.space, now, Duration::ZERO, &mut self.fates);
-        } else if allowed && path.recovery.pto_at(&mut level.space, Duration::ZERO).is_some_and(|at| at <= now) {
+        } else if allowed
+            && path.recovery.pto_at(&mut level.space, Duration::ZERO).is_some_and(|at| at <= now)
+        {
             path.recovery.on_pto();
             level.space.pto_since = Some(now);
             level.space.probes = PROBES;
@@ -146,6 +148,35 @@ impl Connection {
             }
         }
         self.settle_tokens(id);
+        self.probe_other_levels();
+    }
+
+    /// RFC 9002 §6.2.4: a probe of one level takes what the others have to say along. What was lost at one level could
+    /// otherwise wait for ever behind packets of another that the peer cannot read without it.
+    fn probe_other_levels(&mut self) {
+        let probing = |l: Option<&Level>| l.is_some_and(|l| l.space.probes > 0);
+        if !probing(self.handshake.initial.as_ref()) && !probing(self.handshake.handshake.as_ref()) {
+            return;
+        }
+        for level in [&mut self.handshake.initial, &mut self.handshake.handshake].into_iter().flatten() {
+            if level.wants_crypto() {
+                level.space.probes = level.space.probes.max(1);
+            }
+        }
+        self.probe_one_rtt();
+    }
+
+    /// A server that confirmed has dropped its Handshake keys. If a NAT moved the client in that moment, only a 1-RTT
+    /// packet can tell it where to send HANDSHAKE_DONE.
+    fn probe_one_rtt(&mut self) {
+        let waiting = self.role.is_client() && self.handshake.is_complete() && !self.handshake.is_confirmed();
+        let probing = self.handshake.level(LevelId::Handshake).is_some_and(|l| l.space.probes > 0);
+        if waiting
+            && probing
+            && let Some(path) = self.paths.first_mut()
+        {
+            path.space.probes = path.space.probes.max(1);
+        }
     }
 
     fn on_anti_deadlock(&mut self) {
@@ -156,6 +187,7 @@ impl Connection {
         if let Some(path) = self.paths.first_mut() {
             path.recovery.on_pto();
         }
+        self.probe_one_rtt();
     }
 
     fn expire_path(&mut self, now: Time, slot: usize) {

@@ -283,8 +283,8 @@ impl Recovery {
     ) {
         space.loss_at = None;
         let Some(largest) = space.sent.largest_acked() else { return };
-        let patience = (self.rtt.smoothed().max(self.rtt.latest()) * self.time_threshold_eighths / 8)
-            .max(GRANULARITY);
+        let patience =
+            (self.rtt.smoothed().max(self.rtt.latest()) * self.time_threshold_eighths / 8).max(GRANULARITY);
         let mut lost = core::mem::take(&mut fates.numbers);
         for pn in space.sent.outstanding().take_while(|pn| *pn < largest).collect::<Vec<_>>() {
             let Some(packet) = space.sent.get(pn) else { continue };
@@ -312,7 +312,7 @@ impl Recovery {
         verdict: &mut Verdict,
     ) {
         let in_flight_before = self.in_flight;
-        let (mut bytes, mut packets, mut newest) = (0, 0, Time::ZERO);
+        let (mut bytes, mut packets, mut newest) = (0, 0, None::<Sent>);
         for &pn in lost {
             let Some(packet) = space.sent.get_mut(pn) else { continue };
             packet.state = State::Lost;
@@ -326,12 +326,10 @@ impl Recovery {
             }
             bytes += packet.flight_bytes();
             packets += 1;
-            newest = newest.max(packet.sent_at);
+            newest = Some(packet);
             self.loss_share += (1.0 - self.loss_share) * LOSS_WEIGHT;
         }
-        if packets == 0 {
-            return;
-        }
+        let Some(newest) = newest else { return };
         self.lost_packets += u64::from(packets);
         self.undoable += packets;
         self.delivery.on_lost(bytes);
@@ -341,7 +339,9 @@ impl Recovery {
             now,
             bytes,
             packets,
-            newest_sent_at: newest,
+            newest_sent_at: newest.sent_at,
+            tx_in_flight: newest.tx_in_flight,
+            lost_since: total_lost - newest.lost,
             persistent,
             in_flight_before,
             in_flight: self.in_flight,
@@ -363,7 +363,9 @@ impl Recovery {
         let span = (self.rtt.pto_base() + max_ack_delay) * PERSISTENT_CONGESTION_THRESHOLD;
         let mut run_start: Option<(u64, Time)> = None;
         for &pn in lost {
-            let Some(packet) = space.sent.get(pn).filter(|p| p.ack_eliciting && !p.mtu_probe) else { continue };
+            let Some(packet) = space.sent.get(pn).filter(|p| p.ack_eliciting && !p.mtu_probe) else {
+                continue;
+            };
             let unbroken = run_start.is_some_and(|(first, _)| {
                 (first..pn).all(|n| space.sent.get(n).is_none_or(|p| p.state != State::Acked))
             });

@@ -122,5 +122,10 @@ impl Validation {
 
 fn pending(now: Time, pto: Duration) -> State {
     // The first challenge is repeated after a third of the PTO: on a lossy link that is what a path waits for.
-    State::Pending { sent: Vec::new(), resend_at: now, interval: pto / 3, give_up_at: now + pto * GIVE_UP_PTOS }
+    State::Pending {
+        sent: Vec::new(),
+        resend_at: now,
+        interval: pto / 3,
+        give_up_at: now + pto * GIVE_UP_PTOS,
+    }
 }

@@ -3,8 +3,8 @@
 use crate::crypto::PlainCrypto;
 use mpquic_base::{Ecn, FourTuple, Rng, Time};
 use mpquic_proto::{
-    ClientConfig, Connection, ConnectionId, Endpoint, Event, Fate, PathStats, Received, Refused, ServerConfig,
-    Tag, TransportConfig,
+    ClientConfig, Connection, ConnectionCounters, ConnectionId, Endpoint, EndpointCounters, Event, Fate,
+    PathStats, Received, Refused, ServerConfig, Tag, TransportConfig,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -109,6 +109,12 @@ impl Node {
         connection.map_or_else(Vec::new, |c| c.path_stats().collect())
     }
 
+    /// The endpoint's counters, and those of its first connection.
+    pub(super) fn counters(&self) -> (EndpointCounters, Option<ConnectionCounters>) {
+        let first = self.ids.first().and_then(|id| self.endpoint.peek(*id));
+        (self.endpoint.counters(), first.map(Connection::counters))
+    }
+
     pub(crate) fn audit(&mut self) -> Result<(), String> {
         self.ids.iter().filter_map(|id| self.endpoint.peek(*id)).try_for_each(Connection::audit)
     }
@@ -141,7 +147,10 @@ impl Node {
     pub(super) fn transmit(&mut self, now: Time, departed: &mut Vec<(FourTuple, Vec<u8>)>) {
         loop {
             while let Some((id, transmit)) = self.endpoint.transmit(now, &mut self.buffer) {
-                assert!(transmit.segment <= self.mtu_ceiling, "a datagram above the largest MTU: {transmit:?}");
+                assert!(
+                    transmit.segment <= self.mtu_ceiling,
+                    "a datagram above the largest MTU: {transmit:?}"
+                );
                 let waiting = Waiting {
                     id,
                     tag: transmit.tag,
