@@ -131,26 +131,31 @@ impl Connection {
             return self.violate(now, Violation::protocol("reserved header bits are set"));
         }
         let newest = keys.space.acks.largest().is_none_or(|largest| pn > largest);
-        self.on_long_opened(long, level, arrival.tuple, newest);
+        self.on_long_opened(long, level, arrival, newest);
         self.take_in(now, Opened { level, pn, arrival }, &payload[..len]);
     }
 
     /// What a genuine long-header packet proves, whatever it carries.
-    fn on_long_opened(&mut self, long: &Long, level: LevelId, tuple: FourTuple, newest: bool) {
+    fn on_long_opened(&mut self, long: &Long, level: LevelId, arrival: Arrival, newest: bool) {
         if !self.peer_cid_known {
             self.cids.set_first_peer_cid(long.scid);
             self.peer_cid_known = true;
         }
-        if level == LevelId::Handshake && self.role == Role::Server {
-            // RFC 9000 §8.1 and RFC 9001 §4.9.1: the client proved its address, Initial keys are done with.
-            if let Some(path) = self.paths.first_mut() {
-                path.on_validated();
-                // A NAT that moves its client in the middle of the handshake would otherwise end it: only the client
-                // can have sealed this packet, so the answer goes to where it came from.
-                if newest {
-                    path.tuple = tuple;
-                }
+        if self.role.is_client() {
+            return;
+        }
+        // RFC 9000 §8.1: whoever uses an ID of ours, which nobody could guess, receives what we send to its address.
+        if arrival.cid_seq.is_some()
+            && let Some(path) = self.paths.first_mut()
+        {
+            path.on_validated();
+            // A NAT that moves its client in the middle of the handshake would otherwise end it.
+            if newest {
+                path.tuple = arrival.tuple;
             }
+        }
+        if level == LevelId::Handshake {
+            // RFC 9001 §4.9.1: Initial keys are done with.
             self.discard_level(LevelId::Initial);
         }
     }

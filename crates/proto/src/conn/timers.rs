@@ -2,7 +2,7 @@
 
 use super::Connection;
 use crate::event::{CloseReason, Event, PathEvent};
-use crate::handshake::LevelId;
+use crate::handshake::{Level, LevelId};
 use crate::path::Path;
 use mpquic_base::{Duration, Time};
 use mpquic_wire::Code;
@@ -85,7 +85,7 @@ impl Connection {
     }
 
     /// Another path can take over what this one holds.
-    fn has_alternative(&self, slot: usize) -> bool {
+    pub(super) fn has_alternative(&self, slot: usize) -> bool {
         self.paths.iter().enumerate().any(|(other, p)| other != slot && p.is_usable() && !p.silent)
     }
 
@@ -148,6 +148,21 @@ impl Connection {
             }
         }
         self.settle_tokens(id);
+        self.probe_other_levels();
+    }
+
+    /// RFC 9002 §6.2.4: a probe of one level takes what the others have to say along. What was lost at one level could
+    /// otherwise wait for ever behind packets of another that the peer cannot read without it.
+    fn probe_other_levels(&mut self) {
+        let probing = |l: Option<&Level>| l.is_some_and(|l| l.space.probes > 0);
+        if !probing(self.handshake.initial.as_ref()) && !probing(self.handshake.handshake.as_ref()) {
+            return;
+        }
+        for level in [&mut self.handshake.initial, &mut self.handshake.handshake].into_iter().flatten() {
+            if level.wants_crypto() {
+                level.space.probes = level.space.probes.max(1);
+            }
+        }
         self.probe_one_rtt();
     }
 

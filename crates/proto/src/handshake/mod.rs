@@ -199,7 +199,11 @@ impl Level {
 
     /// Something besides ACKs waits: it needs room in the congestion window.
     pub(crate) fn wants_eliciting(&self) -> bool {
-        self.crypto.wants() || self.space.probes > 0
+        self.wants_crypto() || self.space.probes > 0
+    }
+
+    pub(crate) fn wants_crypto(&self) -> bool {
+        self.crypto.wants()
     }
 
     pub(crate) fn write_crypto(&mut self, frames: &mut Frames<'_>) {

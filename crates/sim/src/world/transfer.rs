@@ -14,7 +14,7 @@ impl TransferId {
 }
 
 /// Bytes that one write or read moves at the most.
-const CHUNK: usize = 65_536;
+const CHUNK: usize = 16_384;
 
 #[derive(Debug)]
 pub struct Transfer {
@@ -30,11 +30,12 @@ pub struct Transfer {
     delivered_at: Option<Time>,
     last_read_at: Time,
     longest_gap: Duration,
+    buffer: Box<[u8]>,
 }
 
 impl Transfer {
     /// The `index`th transfer of its side; its stream is opened as soon as the peer allows.
-    pub(super) const fn new(from: Side, index: u64, bytes: u64, now: Time) -> Self {
+    pub(super) fn new(from: Side, index: u64, bytes: u64, now: Time) -> Self {
         let role = match from {
             Side::Client => Role::Client,
             Side::Server => Role::Server,
@@ -52,6 +53,7 @@ impl Transfer {
             delivered_at: None,
             last_read_at: now,
             longest_gap: Duration::ZERO,
+            buffer: vec![0; CHUNK].into_boxed_slice(),
         }
     }
 
@@ -114,8 +116,10 @@ impl Transfer {
             }
         }
         while self.written < self.bytes {
-            let chunk = pattern(self.written, self.bytes);
-            match connection.write(self.stream, &chunk) {
+            let len = CHUNK.min(usize::try_from(self.bytes - self.written).unwrap_or(CHUNK));
+            let chunk = &mut self.buffer[..len];
+            chunk.iter_mut().zip(self.written..).for_each(|(byte, at)| *byte = pattern(at));
+            match connection.write(self.stream, chunk) {
                 Ok(0) => return Ok(()),
                 Ok(n) => self.written += n as u64,
                 Err(refused) => return Err(format!("write refused: {refused}")),
@@ -131,11 +135,10 @@ impl Transfer {
             return Ok(());
         }
         let Some(connection) = node.connection(connection) else { return Ok(()) };
-        let mut buffer = vec![0; CHUNK];
         loop {
-            match connection.read(self.stream, &mut buffer) {
+            match connection.read(self.stream, &mut self.buffer) {
                 Ok(Read::Data(n)) => {
-                    if buffer[..n] != pattern(self.read, self.read + n as u64)[..n] {
+                    if !self.buffer[..n].iter().zip(self.read..).all(|(byte, at)| *byte == pattern(at)) {
                         return Err(format!("wrong bytes at {} of {:?}", self.read, self.stream));
                     }
                     self.longest_gap = self.longest_gap.max(now.since(self.last_read_at));
@@ -158,8 +161,7 @@ impl Transfer {
     }
 }
 
-/// The bytes from `offset` on, at most a chunk: each is a function of its place alone.
-fn pattern(offset: u64, end: u64) -> Vec<u8> {
-    let len = usize::try_from(end - offset).unwrap_or(usize::MAX).min(CHUNK);
-    (offset..).take(len).map(|at| (at ^ (at >> 8).wrapping_mul(167) ^ (at >> 16)).to_le_bytes()[0]).collect()
+/// The byte at `offset`: a function of its place alone.
+const fn pattern(offset: u64) -> u8 {
+    (offset ^ (offset >> 8).wrapping_mul(167) ^ (offset >> 16)).to_le_bytes()[0]
 }
