@@ -1,12 +1,11 @@
 //! mpquic against other QUIC stacks over loopback.
 //!
-//! `host` drives the protocol machine with plain blocking sockets, `exchange` is the application that both ends speak,
-//! `peers` brings the other stacks into the same shape, `trust` makes the certificate that both sides believe.
-//! The tests themselves are in `tests/`, one file per stack.
+//! `exchange` is the application that both ends speak, `trust` makes the certificate that both sides believe, and `stacks`
+//! brings every stack, ours included, into the same shape: a server and a client of the exchange that count what they
+//! moved on each path. The tests themselves are in `tests/`, one file per peer.
 
 #![forbid(unsafe_code)]
 
 pub mod exchange;
-pub mod host;
-pub mod peers;
+pub mod stacks;
 pub mod trust;

@@ -1,8 +1,7 @@
 //! One self-signed certificate, pinned by us and a root of its own for the others.
 
 use crate::exchange::ALPN;
-use mpquic_proto::TransportConfig;
-use mpquic_tls::{Identity, Pin};
+use mpquic::Identity;
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::sync::Arc;
@@ -24,26 +23,13 @@ impl Default for Trust {
 }
 
 impl Trust {
-    fn identity(&self) -> Identity {
+    /// For our server, and to be pinned by our client.
+    ///
+    /// # Panics
+    /// Never: it was just made.
+    #[must_use]
+    pub fn our_identity(&self) -> Identity {
         Identity::from_der(vec![self.certificate.clone()], self.key.clone()).expect("made by rcgen")
-    }
-
-    /// Our client, which pins the certificate.
-    #[must_use]
-    pub fn our_client(&self, transport: TransportConfig) -> mpquic_proto::ClientConfig {
-        let pins = [Pin::Certificate(self.identity().fingerprint())];
-        let tls = mpquic_tls::ClientConfig::pinned(&pins).expect("a pin").build(&[ALPN]).expect("an ALPN");
-        mpquic_proto::ClientConfig { crypto: Arc::new(tls), transport: Arc::new(transport) }
-    }
-
-    #[must_use]
-    pub fn our_server(&self, transport: TransportConfig) -> mpquic_proto::ServerConfig {
-        let tls = mpquic_tls::ServerConfig::with_identity(self.identity()).build(&[ALPN]).expect("an ALPN");
-        mpquic_proto::ServerConfig {
-            crypto: Arc::new(tls),
-            transport: Arc::new(transport),
-            max_connections: 16,
-        }
     }
 
     /// A peer's client, for which the certificate is the only root.
