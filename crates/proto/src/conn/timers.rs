@@ -85,7 +85,7 @@ impl Connection {
     }
 
     /// Another path can take over what this one holds.
-    fn has_alternative(&self, slot: usize) -> bool {
+    pub(super) fn has_alternative(&self, slot: usize) -> bool {
         self.paths.iter().enumerate().any(|(other, p)| other != slot && p.is_usable() && !p.silent)
     }
 
