@@ -34,6 +34,7 @@ struct Ends {
     inbox: Option<Arc<Inbox>>,
 }
 
+#[derive(Default)]
 struct Sending {
     outbox: Arc<Outbox>,
     /// Collected and not yet taken by the connection.
@@ -365,11 +366,5 @@ impl Ends {
 
     fn boxes(&self) -> (Option<Arc<Outbox>>, Option<Arc<Inbox>>) {
         (self.out.as_ref().map(|out| Arc::clone(&out.outbox)), self.inbox.as_ref().map(Arc::clone))
-    }
-}
-
-impl Default for Sending {
-    fn default() -> Self {
-        Self { outbox: Arc::default(), staged: VecDeque::new(), finished: false }
     }
 }

@@ -114,12 +114,12 @@ impl Bridge {
                 self.on_link(cx, id, |link, conn| link.reset(conn, stream, code));
             }
             Request::Stop(id, stream, code) => {
-                self.on_link(cx, id, |link, conn| link.stop(conn, stream, code))
+                self.on_link(cx, id, |link, conn| link.stop(conn, stream, code));
             }
             Request::Accept(id, dir) => self.on_link(cx, id, |link, conn| link.accept(conn, dir)),
             Request::Datagrams(id) => self.on_link(cx, id, |link, conn| link.send_datagrams(conn)),
             Request::Close(id, code, reason) => {
-                self.on_link(cx, id, |_, conn| conn.close(now, code, &reason))
+                self.on_link(cx, id, |_, conn| conn.close(now, code, &reason));
             }
             Request::Released(id) => self.on_link(cx, id, |link, conn| link.on_released(now, conn)),
             Request::Shutdown => self.shut_down(cx),
