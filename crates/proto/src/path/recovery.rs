@@ -23,6 +23,8 @@ const PERSISTENT_CONGESTION_THRESHOLD: u32 = 3;
 /// The PTO back-off stops doubling here: one packet a second harms nobody, and a link that returns is noticed.
 const PTO_COUNT_MAX: u32 = 6;
 const PTO_MAX: Duration = Duration::from_secs(1);
+/// Without a sample over the path itself for this long, ACKs that come over other paths are samples too.
+const OWN_SAMPLE_STALE: Duration = Duration::from_secs(1);
 /// Weight of one packet in the running loss share.
 const LOSS_WEIGHT: f64 = 1.0 / 256.0;
 
@@ -53,6 +55,9 @@ pub(crate) struct Recovery {
     window: u64,
     in_flight: u64,
     delivery: Delivery,
+    /// When an ACK last came back over the path itself; whether the last RTT sample came by way of another path.
+    own_sample_at: Option<Time>,
+    detour: bool,
     pto_count: u32,
     /// When an ACK last acknowledged something new.
     last_progress: Time,
@@ -72,7 +77,7 @@ pub(crate) struct AckMeta {
     pub(crate) largest: u64,
     /// The peer's delay, already capped (RFC 9002 §5.3); zero in the handshake spaces.
     pub(crate) delay: Duration,
-    /// The ACK came over the same path: only then is it an RTT sample of this path.
+    /// The ACK came over the same path, so that it is a clean RTT sample.
     pub(crate) same_path: bool,
     /// The peer's max_ack_delay where it counts, for the duration of persistent congestion.
     pub(crate) max_ack_delay: Duration,
@@ -87,6 +92,8 @@ impl Recovery {
             controller,
             in_flight: 0,
             delivery: Delivery::default(),
+            own_sample_at: None,
+            detour: false,
             pto_count: 0,
             last_progress: Time::ZERO,
             packet_threshold: PACKET_THRESHOLD,
@@ -129,6 +136,7 @@ impl Recovery {
     /// Another path than before lies behind the same id (RFC 9000 §9.4): what was learned no longer counts.
     pub(crate) fn restart(&mut self, initial_rtt: Duration, controller: Box<dyn Controller>) {
         self.rtt = Rtt::new(initial_rtt);
+        self.own_sample_at = None;
         self.controller = controller;
         self.delivery.restart();
         self.refresh();
@@ -180,10 +188,15 @@ impl Recovery {
         space.probes = 0;
         // RFC 9002 §5.1: a sample only if the largest is newly acknowledged and something eliciting was.
         let mut sample = None;
-        if meta.same_path && newest_pn == meta.largest && newly.eliciting {
+        if newest_pn == meta.largest && newly.eliciting && self.is_sample(&meta) {
             let latest = meta.now.since(newest.sent_at);
             self.rtt.on_sample(latest, meta.delay);
             sample = Some(latest);
+            if self.detour == meta.same_path {
+                // draft-ietf-quic-multipath-21 §5.4: another way back has another minimum.
+                self.detour = !meta.same_path;
+                self.rtt.reset_min();
+            }
         }
         let (rate, round_start) = self.delivery.sample(self.rtt.min());
         let in_flight_before = self.in_flight + newly.bytes;
@@ -207,6 +220,15 @@ impl Recovery {
         space.sent.forget(meta.now - self.rtt.pto_base() * 3);
         self.refresh();
         Ok(verdict)
+    }
+
+    /// draft-ietf-quic-multipath-21 §5.4: a peer may acknowledge every path over one of them, for good; the sum of the
+    /// two one-way delays is then what there is to know. One that mixes is measured by what comes straight back.
+    fn is_sample(&mut self, meta: &AckMeta) -> bool {
+        if meta.same_path {
+            self.own_sample_at = Some(meta.now);
+        }
+        meta.same_path || self.own_sample_at.is_none_or(|at| meta.now.since(at) > OWN_SAMPLE_STALE)
     }
 
     fn collect_acked(
@@ -492,3 +514,6 @@ impl Violation {
         Self::new(Code::AEAD_LIMIT_REACHED, "too many packets under one key")
     }
 }
+
+#[cfg(test)]
+mod tests;
