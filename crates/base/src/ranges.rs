@@ -69,7 +69,7 @@ impl RangeSet {
     pub fn overlapping(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> + '_ {
         let Range { start, end } = range;
         let held = self.ranges.range(self.at(start)..).take_while(move |r| r.start < end);
-        held.map(move |r| r.start.max(start)..r.end.min(end))
+        held.map(move |r| r.start.max(start)..r.end.min(end)).filter(|r| !r.is_empty())
     }
 
     /// Adds `range` and returns how many values were not there before.

@@ -1,0 +1,34 @@
+//! Multipath QUIC for Rust: an async API over a paced, batched send path.
+//!
+//! An [`Endpoint`] owns one UDP socket per link and a thread that does all the protocol work. Its [`Connection`]s carry
+//! streams and datagrams over every path that was opened with [`Connection::open_path`]; what is written to one stream
+//! travels over all of them. Handles may be used from any tokio task; they talk to the thread through bounded mailboxes.
+//!
+//! See [`Endpoint`] for a complete example.
+
+#![forbid(unsafe_code)]
+
+mod bridge;
+mod config;
+mod connection;
+mod endpoint;
+mod error;
+mod stream;
+
+pub use config::{ClientConfig, ServerConfig};
+pub use connection::{Connection, ConnectionStats};
+pub use endpoint::Endpoint;
+pub use error::{ConnectError, Error, ReadError, WriteError};
+pub use mpquic_base::{Dir, FourTuple, PathId, Rate, StreamId};
+pub use mpquic_policy as policy;
+pub use mpquic_proto::{CloseReason, PathEvent, PathStats, Refused, TransportConfig};
+pub use mpquic_tls::{ConfigError, Fingerprint, Identity, Pin};
+pub use mpquic_wire::Code;
+pub use stream::{RecvStream, SendStream};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks, whatever became of a thread that held the lock before: every change under our locks is complete in itself.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -201,7 +201,10 @@ impl Cids {
         }
         self.wants |= !peer.to_retire.is_empty();
         if peer.known.len() as u64 > PEER_CIDS_PER_PATH {
-            return Err(Violation::new(Code::CONNECTION_ID_LIMIT_ERROR, "more connection IDs than we allowed"));
+            return Err(Violation::new(
+                Code::CONNECTION_ID_LIMIT_ERROR,
+                "more connection IDs than we allowed",
+            ));
         }
         if peer.to_retire.len() + peer.retiring.len() > RETIREMENTS_MAX {
             return Err(Violation::new(Code::CONNECTION_ID_LIMIT_ERROR, "too many retirements at once"));
@@ -244,9 +247,10 @@ impl Cids {
 
     /// RFC 9000 §10.3.1: compares against the tokens of IDs in use, without an early exit.
     pub(crate) fn is_reset_token(&self, tail: &ResetToken) -> bool {
-        let tokens = self.peer.values().filter_map(|p| {
-            p.known.iter().find(|c| Some(c.seq) == p.current).and_then(|c| c.token)
-        });
+        let tokens = self
+            .peer
+            .values()
+            .filter_map(|p| p.known.iter().find(|c| Some(c.seq) == p.current).and_then(|c| c.token));
         tokens.fold(false, |found, token| {
             let differing = token.iter().zip(tail).fold(0, |acc, (a, b)| acc | (a ^ b));
             found | (differing == 0)

@@ -9,9 +9,17 @@ use mpquic_wire::{Code, Frame};
 pub(crate) enum Close {
     Open,
     /// We closed: the peer is told, and told again when it goes on talking.
-    Closing { frame: CloseFrame, until: Time, due: bool, received: u32, next_reply: u32 },
+    Closing {
+        frame: CloseFrame,
+        until: Time,
+        due: bool,
+        received: u32,
+        next_reply: u32,
+    },
     /// The peer closed (or vanished): nothing is sent any more.
-    Draining { until: Time },
+    Draining {
+        until: Time,
+    },
     Done,
 }
 

@@ -6,6 +6,12 @@
 
 #![forbid(unsafe_code)]
 
+mod check;
+pub mod crypto;
 pub mod emulator;
 pub mod link;
 pub mod profile;
+pub mod random;
+pub mod world;
+
+pub use world::{Side, World};

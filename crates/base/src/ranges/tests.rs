@@ -34,3 +34,18 @@ fn random_inserts_and_removes_agree_with_a_plain_set() {
         }
     }
 }
+
+#[test]
+fn overlapping_yields_exactly_the_held_parts_of_a_range() {
+    let mut set = RangeSet::new();
+    for range in [2..5, 7..9, 12..20] {
+        set.insert(range);
+    }
+    let parts = |range| set.overlapping(range).collect::<Vec<_>>();
+    assert_eq!(parts(3..14), [3..5, 7..9, 12..14]);
+    assert_eq!(parts(5..7), []);
+    assert_eq!(parts(8..13), [8..9, 12..13]);
+    assert!(parts(14..15).iter().eq([&(14..15)]));
+    assert_eq!(parts(0..100), [2..5, 7..9, 12..20]);
+    assert_eq!(parts(4..4), []);
+}

@@ -67,6 +67,10 @@ pub struct LossBatch {
     pub packets: u32,
     /// Departure time of the newest lost packet: at most one reduction per recovery period hangs on it.
     pub newest_sent_at: Time,
+    /// Bytes in flight when that packet departed, itself included, and the bytes lost on the path since then, this
+    /// batch included: what share of a flight was lost.
+    pub tx_in_flight: u64,
+    pub lost_since: u64,
     /// RFC 9002 §7.6: the losses span the persistent congestion duration.
     pub persistent: bool,
     /// Bytes in flight before and after the loss was taken out.

@@ -1,5 +1,6 @@
 //! Congestion controllers: the list. The contract is in [`controller`].
 
+mod bbr;
 pub mod controller;
 mod cubic;
 mod hystart;
@@ -11,4 +12,4 @@ pub use controller::{AckBatch, Controller, EcnBatch, LossBatch, MAX_WINDOW, Rate
 use crate::Entry;
 
 /// Every congestion controller, the default first.
-pub const ALL: &[&Entry<dyn Controller>] = &[&cubic::ENTRY, &newreno::ENTRY];
+pub const ALL: &[&Entry<dyn Controller>] = &[&cubic::ENTRY, &newreno::ENTRY, &bbr::ENTRY];

@@ -147,6 +147,8 @@ impl Flow {
             bytes,
             packets: u32::try_from(gone.len()).expect("a flight is small"),
             newest_sent_at: newest.at,
+            tx_in_flight: newest.tx_in_flight,
+            lost_since: self.lost - newest.lost,
             persistent: false,
             in_flight_before,
             in_flight: self.in_flight(),

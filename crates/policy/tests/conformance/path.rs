@@ -97,6 +97,8 @@ impl Path {
             packets: 1,
             newest_sent_at: sent_at,
             persistent,
+            tx_in_flight: in_flight + PACKET,
+            lost_since: PACKET,
             in_flight_before: in_flight + PACKET,
             in_flight,
             srtt: RTT,

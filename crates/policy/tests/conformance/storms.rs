@@ -111,6 +111,8 @@ impl Storm {
             packets: u32::try_from(bytes / 1200).unwrap_or(u32::MAX),
             newest_sent_at: self.now - self.duration(Duration::from_secs(1)),
             persistent: self.rng.chance(0.1),
+            tx_in_flight: self.bytes(),
+            lost_since: bytes,
             in_flight_before: in_flight + bytes,
             in_flight,
             srtt,

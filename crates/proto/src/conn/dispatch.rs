@@ -72,7 +72,9 @@ impl Connection {
             Frame::MaxStreamData { stream, max } => self.streams.on_max_stream_data(stream, max)?,
             Frame::MaxStreams { dir, max } => self.streams.on_max_streams(dir, max)?,
             Frame::DataBlocked(limit) => self.streams.on_data_blocked(limit)?,
-            Frame::StreamDataBlocked { stream, limit } => self.streams.on_stream_data_blocked(stream, limit)?,
+            Frame::StreamDataBlocked { stream, limit } => {
+                self.streams.on_stream_data_blocked(stream, limit)?
+            }
             Frame::StreamsBlocked { dir, limit } => self.streams.on_streams_blocked(dir, limit)?,
             Frame::Datagram { data } => {
                 if self.datagrams.on_datagram(data, frame_len)? {

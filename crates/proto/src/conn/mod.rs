@@ -3,9 +3,10 @@
 //!
 //! `receive` takes datagrams apart, `dispatch` hands their frames on, `settle` brings fates home, `transmit` builds
 //! datagrams (`packet` seals them), `timers` lets time pass, `app` is the application's side, `paths` opens and
-//! closes paths.
+//! closes paths, `audit` checks the books for the simulator.
 
 mod app;
+mod audit;
 mod dispatch;
 mod packet;
 mod paths;
@@ -66,6 +67,8 @@ pub struct Connection {
     credits_used: u32,
     /// When a pacer that held data back lets go of it.
     pacing_wake: Option<Time>,
+    /// When [`Connection::transmit`] last had nothing to say: what was due then waits for something else than time.
+    asked_at: Option<Time>,
     /// The application read: receive windows may want tuning.
     read_since_tune: bool,
     /// Packets for keys that do not exist yet.

@@ -56,7 +56,7 @@ impl Connection {
         let tag_len = keys.tag_len();
         let header = ShortHeader { dcid, pn, pn_len, key_phase: keys.phase(), spin: false };
         let frames_from = header.len();
-        let frames_to = out.len().checked_sub(tag_len).filter(|to| *to > frames_from)?;
+        let frames_to = room_for_frames(out, tag_len, frames_from, pn_len)?;
         let pn_at = header.write(&mut Writer::new(out));
         let mut frames = Frames::new(&mut out[frames_from..frames_to], tokens);
         let at_least = fill(self, &mut frames);
@@ -118,7 +118,7 @@ impl Connection {
         let tag_len = level.keys.local.packet.tag_len();
         let header = LongHeader { kind, version, dcid, scid, token: &[], pn, pn_len };
         let frames_from = header.len();
-        let frames_to = out.len().checked_sub(tag_len).filter(|to| *to > frames_from)?;
+        let frames_to = room_for_frames(out, tag_len, frames_from, pn_len)?;
         let offsets = header.write(&mut Writer::new(out));
         let mut frames = Frames::new(&mut out[frames_from..frames_to], tokens);
         fill(self, &mut frames);
@@ -137,6 +137,12 @@ impl Connection {
         // RFC 9002 §2: padding makes a packet count as in flight.
         Some((end, eliciting, eliciting || end - tag_len > frames_from + written))
     }
+}
+
+/// Where the frames must end, if there is room for the shortest packet that header protection can sample.
+fn room_for_frames(out: &[u8], tag_len: usize, frames_from: usize, pn_len: usize) -> Option<usize> {
+    let to = out.len().checked_sub(tag_len)?;
+    (to > frames_from && to >= frames_from - pn_len + SAMPLE_OFFSET).then_some(to)
 }
 
 fn protect(key: &dyn HeaderKey, packet: &mut [u8], pn_at: usize, pn_len: usize) {

@@ -101,7 +101,8 @@ impl Connection {
             }
         }
         // RFC 9000 §7.2: once the peer's ID is known, packets under another one are dropped.
-        if self.peer_cid_known && self.cids.peer_cid(PathId::ZERO).is_some_and(|cid| cid != long.scid)
+        if self.peer_cid_known
+            && self.cids.peer_cid(PathId::ZERO).is_some_and(|cid| cid != long.scid)
             && !self.handshake.is_complete()
         {
             return;
@@ -112,7 +113,8 @@ impl Connection {
             return;
         };
         let largest = keys.space.acks.largest();
-        let Some((first, pn, payload_at)) = unprotect(&*keys.keys.peer.header, packet, long.pn_offset, largest)
+        let Some((first, pn, payload_at)) =
+            unprotect(&*keys.keys.peer.header, packet, long.pn_offset, largest)
         else {
             return;
         };
@@ -128,21 +130,32 @@ impl Connection {
         if first.reserved_bits() != 0 {
             return self.violate(now, Violation::protocol("reserved header bits are set"));
         }
-        self.on_long_opened(long, level);
+        let newest = keys.space.acks.largest().is_none_or(|largest| pn > largest);
+        self.on_long_opened(long, level, arrival, newest);
         self.take_in(now, Opened { level, pn, arrival }, &payload[..len]);
     }
 
     /// What a genuine long-header packet proves, whatever it carries.
-    fn on_long_opened(&mut self, long: &Long, level: LevelId) {
+    fn on_long_opened(&mut self, long: &Long, level: LevelId, arrival: Arrival, newest: bool) {
         if !self.peer_cid_known {
             self.cids.set_first_peer_cid(long.scid);
             self.peer_cid_known = true;
         }
-        if level == LevelId::Handshake && self.role == Role::Server {
-            // RFC 9000 §8.1 and RFC 9001 §4.9.1: the client proved its address, Initial keys are done with.
-            if let Some(path) = self.paths.first_mut() {
-                path.on_validated();
+        if self.role.is_client() {
+            return;
+        }
+        // RFC 9000 §8.1: whoever uses an ID of ours, which nobody could guess, receives what we send to its address.
+        if arrival.cid_seq.is_some()
+            && let Some(path) = self.paths.first_mut()
+        {
+            path.on_validated();
+            // A NAT that moves its client in the middle of the handshake would otherwise end it.
+            if newest {
+                path.tuple = arrival.tuple;
             }
+        }
+        if level == LevelId::Handshake {
+            // RFC 9001 §4.9.1: Initial keys are done with.
             self.discard_level(LevelId::Initial);
         }
     }
@@ -188,7 +201,8 @@ impl Connection {
     fn on_forged(&mut self, now: Time, len: usize, tail: &[u8; RESET_TOKEN_LEN]) {
         if len >= RESET_LEN_MIN && self.cids.is_reset_token(tail) {
             self.drain(now, CloseReason::StatelessReset);
-        } else if let Some(Err(violation)) = self.keys.as_ref().map(crate::keys::OneRttKeys::check_forgeries) {
+        } else if let Some(Err(violation)) = self.keys.as_ref().map(crate::keys::OneRttKeys::check_forgeries)
+        {
             self.violate(now, violation);
         }
     }

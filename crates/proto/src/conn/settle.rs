@@ -170,17 +170,37 @@ impl Connection {
             self.credits_used = self.credits_used.saturating_sub(1);
         }
         let Some(slot) = self.slot(tag.path).filter(|_| tag.count > 0) else { return };
-        let count = u64::from(tag.count);
-        let Path { recovery, space, .. } = &mut self.paths[slot];
         match fate {
-            Fate::Sent(at) => Recovery::on_departed(space, tag.first, count, at),
-            Fate::Failed | Fate::Cancelled => {
-                for pn in tag.first..tag.first + count {
-                    recovery.orphan(space, pn, &mut self.fates);
-                }
-                recovery.pacer.on_cancelled(now);
-                self.settle_tokens(LevelId::App);
+            Fate::Sent(at) => {
+                let count = u64::from(tag.count);
+                Recovery::on_departed(&mut self.paths[slot].space, tag.first, count, at);
             }
+            Fate::Failed => self.on_refused(now, slot, tag),
+            Fate::Cancelled => self.take_back(now, slot, tag),
         }
+    }
+
+    /// The host would not send it. Writing it again at once would be refused again, and again: with another path to
+    /// go on, this one falls silent; without, the packets count as lost on the way, and the PTO sets the pace.
+    fn on_refused(&mut self, now: Time, slot: usize, tag: Tag) {
+        let path = &mut self.paths[slot];
+        if let Some(probe) = path.space.sent.get(tag.first).filter(|p| p.mtu_probe) {
+            // Larger than the link itself takes; no need to try that three times.
+            path.mtu.on_probe_refused(now, probe.size);
+            return self.take_back(now, slot, tag);
+        }
+        if path.is_usable() && !path.silent && self.has_alternative(slot) {
+            self.on_silence(slot);
+            self.paths[slot].recovery.pacer.on_cancelled(now);
+        }
+    }
+
+    fn take_back(&mut self, now: Time, slot: usize, tag: Tag) {
+        let Path { recovery, space, .. } = &mut self.paths[slot];
+        for pn in tag.first..tag.first + u64::from(tag.count) {
+            recovery.orphan(space, pn, &mut self.fates);
+        }
+        recovery.pacer.on_cancelled(now);
+        self.settle_tokens(LevelId::App);
     }
 }

@@ -98,6 +98,7 @@ impl Connection {
             events: VecDeque::new(),
             credits_used: 0,
             pacing_wake: None,
+            asked_at: None,
             read_since_tune: false,
             stash: Vec::new(),
             peer_cid_known: !client,

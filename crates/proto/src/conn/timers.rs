@@ -2,7 +2,7 @@
 
 use super::Connection;
 use crate::event::{CloseReason, Event, PathEvent};
-use crate::handshake::LevelId;
+use crate::handshake::{Level, LevelId};
 use crate::path::Path;
 use mpquic_base::{Duration, Time};
 use mpquic_wire::Code;
@@ -62,11 +62,15 @@ impl Connection {
         let alternative = self.has_alternative(slot);
         let keep_alive = self.config.keep_alive;
         let path = &mut self.paths[slot];
+        let asked_at = self.asked_at;
+        let unasked = |at: &Time| asked_at.is_none_or(|asked| *at > asked);
+        let ack_at = path.space.acks.due_at().filter(unasked);
         if let Some(closing) = path.closing {
-            return Time::soonest(Some(closing.forget_at), path.space.acks.due_at());
+            return Time::soonest(Some(closing.forget_at), ack_at);
         }
-        let mut next = Time::soonest(path.space.acks.due_at(), path.space.loss_at);
-        next = Time::soonest(next, path.validation.deadline());
+        let mut next = Time::soonest(ack_at, path.space.loss_at);
+        next = Time::soonest(next, path.validation.challenge_at().filter(unasked));
+        next = Time::soonest(next, path.validation.give_up_at());
         next = Time::soonest(next, path.mtu.deadline());
         if confirmed && path.allowance() > 0 {
             next = Time::soonest(next, path.pto_at(delay));
@@ -81,7 +85,7 @@ impl Connection {
     }
 
     /// Another path can take over what this one holds.
-    fn has_alternative(&self, slot: usize) -> bool {
+    pub(super) fn has_alternative(&self, slot: usize) -> bool {
         self.paths.iter().enumerate().any(|(other, p)| other != slot && p.is_usable() && !p.silent)
     }
 
@@ -132,8 +136,11 @@ impl Connection {
         let (Some(level), Some(path)) = (self.handshake.level(id), self.paths.first_mut()) else { return };
         if level.space.loss_at.is_some_and(|at| at <= now) {
             path.recovery.on_loss_timer(&mut level.space, now, Duration::ZERO, &mut self.fates);
-        } else if allowed && path.recovery.pto_at(&mut level.space, Duration::ZERO).is_some_and(|at| at <= now) {
+        } else if allowed
+            && path.recovery.pto_at(&mut level.space, Duration::ZERO).is_some_and(|at| at <= now)
+        {
             path.recovery.on_pto();
+            level.space.pto_since = Some(now);
             level.space.probes = PROBES;
             // RFC 9002 §6.2.4: what is outstanding is sent again, without being called lost.
             for pn in level.space.sent.outstanding().collect::<Vec<_>>() {
@@ -141,6 +148,35 @@ impl Connection {
             }
         }
         self.settle_tokens(id);
+        self.probe_other_levels();
+    }
+
+    /// RFC 9002 §6.2.4: a probe of one level takes what the others have to say along. What was lost at one level could
+    /// otherwise wait for ever behind packets of another that the peer cannot read without it.
+    fn probe_other_levels(&mut self) {
+        let probing = |l: Option<&Level>| l.is_some_and(|l| l.space.probes > 0);
+        if !probing(self.handshake.initial.as_ref()) && !probing(self.handshake.handshake.as_ref()) {
+            return;
+        }
+        for level in [&mut self.handshake.initial, &mut self.handshake.handshake].into_iter().flatten() {
+            if level.wants_crypto() {
+                level.space.probes = level.space.probes.max(1);
+            }
+        }
+        self.probe_one_rtt();
+    }
+
+    /// A server that confirmed has dropped its Handshake keys. If a NAT moved the client in that moment, only a 1-RTT
+    /// packet can tell it where to send HANDSHAKE_DONE.
+    fn probe_one_rtt(&mut self) {
+        let waiting = self.role.is_client() && self.handshake.is_complete() && !self.handshake.is_confirmed();
+        let probing = self.handshake.level(LevelId::Handshake).is_some_and(|l| l.space.probes > 0);
+        if waiting
+            && probing
+            && let Some(path) = self.paths.first_mut()
+        {
+            path.space.probes = path.space.probes.max(1);
+        }
     }
 
     fn on_anti_deadlock(&mut self) {
@@ -151,6 +187,7 @@ impl Connection {
         if let Some(path) = self.paths.first_mut() {
             path.recovery.on_pto();
         }
+        self.probe_one_rtt();
     }
 
     fn expire_path(&mut self, now: Time, slot: usize) {
@@ -180,7 +217,7 @@ impl Connection {
         }
         let path = &mut self.paths[slot];
         if confirmed && path.allowance() > 0 && due(path.pto_at(delay)) {
-            self.on_path_pto(slot);
+            self.on_path_pto(now, slot);
         }
         self.expire_keep_alive(now, slot);
         let path = &mut self.paths[slot];
@@ -209,9 +246,10 @@ impl Connection {
         self.push_event(Event::Path(PathEvent::Silent(id)));
     }
 
-    fn on_path_pto(&mut self, slot: usize) {
+    fn on_path_pto(&mut self, now: Time, slot: usize) {
         let path = &mut self.paths[slot];
         path.recovery.on_pto();
+        path.space.pto_since = Some(now);
         path.space.probes = if path.silent { 1 } else { PROBES };
         // RFC 9002 §6.2.4: the oldest packets are sent again, wherever there is room; they are not called lost.
         for pn in path.space.sent.outstanding().take(usize::from(PROBES)).collect::<Vec<_>>() {

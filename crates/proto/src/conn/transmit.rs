@@ -65,7 +65,8 @@ impl Connection {
         }
         if self.read_since_tune {
             self.read_since_tune = false;
-            let slowest = self.paths.iter().filter(|p| p.is_usable()).map(|p| p.recovery.rtt.smoothed()).max();
+            let slowest =
+                self.paths.iter().filter(|p| p.is_usable()).map(|p| p.recovery.rtt.smoothed()).max();
             self.streams.tune(now, slowest.unwrap_or(self.config.initial_rtt));
         }
         if self.keys.as_ref().is_some_and(|k| k.wants_update() && self.handshake.is_confirmed()) {
@@ -81,7 +82,11 @@ impl Connection {
             .or_else(|| self.transmit_own(now, out))
             .or_else(|| self.transmit_data(now, out))
             .or_else(|| self.transmit_acks(now, out))
-            .or_else(|| self.transmit_mtu_probe(now, out))?;
+            .or_else(|| self.transmit_mtu_probe(now, out));
+        let Some(sent) = sent else {
+            self.asked_at = Some(now);
+            return None;
+        };
         self.counters.transmissions += 1;
         self.counters.datagrams_sent += sent.len.div_ceil(sent.segment) as u64;
         Some(sent)
@@ -154,19 +159,21 @@ impl Connection {
     /// What belongs on one particular path: answers to challenges, challenges, probes.
     fn transmit_own(&mut self, now: Time, out: &mut [u8]) -> Option<Transmit> {
         self.keys.as_ref().filter(|_| self.handshake.is_complete())?;
-        let slot = self.paths.iter().position(|p| p.wants_own(now) && p.allowance() > 0)?;
+        (0..self.paths.len()).find_map(|slot| self.own_packet(now, slot, out))
+    }
+
+    fn own_packet(&mut self, now: Time, slot: usize, out: &mut [u8]) -> Option<Transmit> {
         let path = &self.paths[slot];
+        if !path.wants_own(now) {
+            return None;
+        }
         let first = path.space.sent.next_pn();
         let allowance = usize::try_from(path.allowance()).unwrap_or(usize::MAX);
         let limit = allowance.min(usize::from(MTU_BASE)).min(out.len());
+        // Too little to say anything in: the peer's address has to earn more.
         let size = self.short_packet(slot, now, &mut out[..limit], |conn, frames| {
             conn.fill_own(now, slot, frames, limit)
-        });
-        let Some(size) = size else {
-            // Nothing fits into what the peer's address has earned: wait for it to earn more.
-            self.paths[slot].space.probes = 0;
-            return None;
-        };
+        })?;
         let mut transmit = self.finish_urgent(now, slot, size);
         transmit.tag.first = first;
         transmit.tag.count = 1;
@@ -400,8 +407,9 @@ impl Connection {
                 let pad = level == LevelId::Initial && self.role == Role::Client;
                 let until = if pad && self.handshake.handshake.is_some() { limit / 2 } else { limit };
                 let to = until.max(len);
-                let size = self
-                    .long_packet(level, now, &mut out[len..to], pad, |_, frames| write_close(&close, false, frames));
+                let size = self.long_packet(level, now, &mut out[len..to], pad, |_, frames| {
+                    write_close(&close, false, frames)
+                });
                 len += size.unwrap_or(0);
             }
         }
@@ -426,7 +434,15 @@ impl Connection {
         let path = &mut self.paths[slot];
         path.on_datagram_sent(now, len as u64, 1);
         let tag = Tag { path: path.id, first: 0, count: 0, credit: false };
-        Transmit { tuple: path.tuple, len, segment: len, ecn: Ecn::NotEct, departs_at: now, urgent: true, tag }
+        Transmit {
+            tuple: path.tuple,
+            len,
+            segment: len,
+            ecn: Ecn::NotEct,
+            departs_at: now,
+            urgent: true,
+            tag,
+        }
     }
 
     const fn mark_eliciting_sent(&mut self, now: Time) {

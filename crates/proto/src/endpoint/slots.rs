@@ -25,7 +25,11 @@ impl Slots {
         self.places.len() - self.free.len()
     }
 
-    pub(super) fn insert(&mut self, connection: Connection, first_dcid: Option<(Cid, SocketAddr)>) -> ConnectionId {
+    pub(super) fn insert(
+        &mut self,
+        connection: Connection,
+        first_dcid: Option<(Cid, SocketAddr)>,
+    ) -> ConnectionId {
         let entry = Entry { connection, ready: false, eventful: false, deadline: None, first_dcid };
         let slot = self.free.pop().unwrap_or_else(|| {
             self.places.push((0, None));

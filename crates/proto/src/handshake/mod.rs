@@ -199,7 +199,11 @@ impl Level {
 
     /// Something besides ACKs waits: it needs room in the congestion window.
     pub(crate) fn wants_eliciting(&self) -> bool {
-        self.crypto.wants() || self.space.probes > 0
+        self.wants_crypto() || self.space.probes > 0
+    }
+
+    pub(crate) fn wants_crypto(&self) -> bool {
+        self.crypto.wants()
     }
 
     pub(crate) fn write_crypto(&mut self, frames: &mut Frames<'_>) {
@@ -209,6 +213,9 @@ impl Level {
 
 impl core::fmt::Debug for Handshake {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Handshake").field("complete", &self.complete).field("confirmed", &self.confirmed).finish()
+        f.debug_struct("Handshake")
+            .field("complete", &self.complete)
+            .field("confirmed", &self.confirmed)
+            .finish()
     }
 }

@@ -217,7 +217,7 @@ impl Path {
             return Some(at);
         }
         let bound = self.recovery.pto_interval(max_ack_delay).max(SILENT_PROBE_MAX);
-        self.space.last_eliciting_at.map(|since| at.min(since + bound))
+        self.space.pto_since.map(|since| at.min(since + bound))
     }
 
     pub(crate) fn stats(&self) -> PathStats {

@@ -90,6 +90,12 @@ impl MtuSearch {
         }
     }
 
+    /// The host itself cannot send that size on this path.
+    pub(crate) fn on_probe_refused(&mut self, now: Time, size: u16) {
+        self.failures = PROBES_MAX - 1;
+        self.on_probe_lost(now, size);
+    }
+
     pub(crate) fn on_acked(&mut self, size: u16) {
         if size > MTU_BASE {
             self.large_lost = 0;
@@ -136,7 +142,11 @@ mod tests {
             probes += 1;
             mtu.on_probe_sent();
             assert!(mtu.wanted().is_none(), "one probe at a time");
-            if size <= real { mtu.on_probe_acked(size) } else { mtu.on_probe_lost(Time::ZERO, size) }
+            if size <= real {
+                mtu.on_probe_acked(size)
+            } else {
+                mtu.on_probe_lost(Time::ZERO, size)
+            }
             assert!(probes < 100, "the search ends");
         }
         (mtu.current(), probes)
@@ -152,6 +162,14 @@ mod tests {
             }
         }
         assert_eq!(search(1500, 1452), (1452, 1), "an ordinary path needs one probe");
+    }
+
+    #[test]
+    fn a_size_that_the_host_refuses_is_not_tried_again() {
+        let mut mtu = MtuSearch::new(1452);
+        mtu.on_probe_sent();
+        mtu.on_probe_refused(Time::ZERO, 1452);
+        assert_eq!(mtu.wanted(), Some(1326));
     }
 
     #[test]

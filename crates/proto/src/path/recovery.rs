@@ -155,7 +155,7 @@ impl Recovery {
             self.controller.on_sent(&sent);
         }
         if packet.ack_eliciting {
-            space.last_eliciting_at = Some(packet.sent_at);
+            space.pto_since = Some(packet.sent_at);
         }
         space.sent.push(packet, tokens);
     }
@@ -283,8 +283,8 @@ impl Recovery {
     ) {
         space.loss_at = None;
         let Some(largest) = space.sent.largest_acked() else { return };
-        let patience = (self.rtt.smoothed().max(self.rtt.latest()) * self.time_threshold_eighths / 8)
-            .max(GRANULARITY);
+        let patience =
+            (self.rtt.smoothed().max(self.rtt.latest()) * self.time_threshold_eighths / 8).max(GRANULARITY);
         let mut lost = core::mem::take(&mut fates.numbers);
         for pn in space.sent.outstanding().take_while(|pn| *pn < largest).collect::<Vec<_>>() {
             let Some(packet) = space.sent.get(pn) else { continue };
@@ -312,7 +312,7 @@ impl Recovery {
         verdict: &mut Verdict,
     ) {
         let in_flight_before = self.in_flight;
-        let (mut bytes, mut packets, mut newest) = (0, 0, Time::ZERO);
+        let (mut bytes, mut packets, mut newest) = (0, 0, None::<Sent>);
         for &pn in lost {
             let Some(packet) = space.sent.get_mut(pn) else { continue };
             packet.state = State::Lost;
@@ -326,12 +326,10 @@ impl Recovery {
             }
             bytes += packet.flight_bytes();
             packets += 1;
-            newest = newest.max(packet.sent_at);
+            newest = Some(packet);
             self.loss_share += (1.0 - self.loss_share) * LOSS_WEIGHT;
         }
-        if packets == 0 {
-            return;
-        }
+        let Some(newest) = newest else { return };
         self.lost_packets += u64::from(packets);
         self.undoable += packets;
         self.delivery.on_lost(bytes);
@@ -341,7 +339,9 @@ impl Recovery {
             now,
             bytes,
             packets,
-            newest_sent_at: newest,
+            newest_sent_at: newest.sent_at,
+            tx_in_flight: newest.tx_in_flight,
+            lost_since: total_lost - newest.lost,
             persistent,
             in_flight_before,
             in_flight: self.in_flight,
@@ -363,7 +363,9 @@ impl Recovery {
         let span = (self.rtt.pto_base() + max_ack_delay) * PERSISTENT_CONGESTION_THRESHOLD;
         let mut run_start: Option<(u64, Time)> = None;
         for &pn in lost {
-            let Some(packet) = space.sent.get(pn).filter(|p| p.ack_eliciting && !p.mtu_probe) else { continue };
+            let Some(packet) = space.sent.get(pn).filter(|p| p.ack_eliciting && !p.mtu_probe) else {
+                continue;
+            };
             let unbroken = run_start.is_some_and(|(first, _)| {
                 (first..pn).all(|n| space.sent.get(n).is_none_or(|p| p.state != State::Acked))
             });
@@ -386,7 +388,7 @@ impl Recovery {
             self.orphan(space, pn, fates);
         }
         space.loss_at = None;
-        space.last_eliciting_at = None;
+        space.pto_since = None;
     }
 
     pub(crate) fn orphan(&mut self, space: &mut Space, pn: u64, fates: &mut Fates) {
@@ -410,7 +412,7 @@ impl Recovery {
 
     /// RFC 9002 §6.2.1: when the space's newest eliciting packet has waited for one PTO, doubled per time it fired.
     pub(crate) fn pto_at(&self, space: &mut Space, max_ack_delay: Duration) -> Option<Time> {
-        let since = space.last_eliciting_at?;
+        let since = space.pto_since?;
         if !space.sent.has_outstanding_eliciting() {
             return None;
         }

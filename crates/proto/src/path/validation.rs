@@ -96,9 +96,16 @@ impl Validation {
         self.responses.remove(0);
     }
 
-    pub(crate) fn deadline(&self) -> Option<Time> {
+    pub(crate) const fn challenge_at(&self) -> Option<Time> {
         match self.state {
-            State::Pending { resend_at, give_up_at, .. } => Some(resend_at.min(give_up_at)),
+            State::Pending { resend_at, .. } => Some(resend_at),
+            State::Validated | State::Failed => None,
+        }
+    }
+
+    pub(crate) const fn give_up_at(&self) -> Option<Time> {
+        match self.state {
+            State::Pending { give_up_at, .. } => Some(give_up_at),
             State::Validated | State::Failed => None,
         }
     }
@@ -115,5 +122,10 @@ impl Validation {
 
 fn pending(now: Time, pto: Duration) -> State {
     // The first challenge is repeated after a third of the PTO: on a lossy link that is what a path waits for.
-    State::Pending { sent: Vec::new(), resend_at: now, interval: pto / 3, give_up_at: now + pto * GIVE_UP_PTOS }
+    State::Pending {
+        sent: Vec::new(),
+        resend_at: now,
+        interval: pto / 3,
+        give_up_at: now + pto * GIVE_UP_PTOS,
+    }
 }

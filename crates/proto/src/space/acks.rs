@@ -42,7 +42,14 @@ impl AckQueue {
     }
 
     /// Records a packet whose frames were all taken in. `at_once` wants the ACK without delay (Initial, Handshake).
-    pub(crate) fn on_packet(&mut self, now: Time, pn: u64, eliciting: bool, ecn: Ecn, delay: Option<Duration>) {
+    pub(crate) fn on_packet(
+        &mut self,
+        now: Time,
+        pn: u64,
+        eliciting: bool,
+        ecn: Ecn,
+        delay: Option<Duration>,
+    ) {
         let previous = self.largest();
         self.received.insert(pn..pn + 1);
         if self.received.len() > RANGES_MAX
@@ -67,7 +74,9 @@ impl AckQueue {
         // RFC 9000 §13.2.1: at once if out of order, after a gap, or marked CE.
         let out_of_order = !newest || previous.is_some_and(|largest| pn != largest + 1);
         let due = match delay {
-            Some(delay) if !out_of_order && ecn != Ecn::Ce && self.unacked < ELICITING_THRESHOLD => now + delay,
+            Some(delay) if !out_of_order && ecn != Ecn::Ce && self.unacked < ELICITING_THRESHOLD => {
+                now + delay
+            }
             _ => now,
         };
         self.due_at = Some(self.due_at.map_or(due, |at| at.min(due)));

@@ -16,8 +16,8 @@ pub(crate) struct Space {
     pub(crate) acks: AckQueue,
     /// When the oldest packet below the largest acknowledged one will have waited too long.
     pub(crate) loss_at: Option<Time>,
-    /// Departure of the newest ack-eliciting packet: the PTO counts from here.
-    pub(crate) last_eliciting_at: Option<Time>,
+    /// The PTO counts from here: departure of the newest ack-eliciting packet, or the last time it fired.
+    pub(crate) pto_since: Option<Time>,
     /// Ack-eliciting packets that a PTO asked for and that were not sent yet.
     pub(crate) probes: u8,
     next_skip: u64,
@@ -29,7 +29,7 @@ impl Space {
             sent: SentRing::new(),
             acks: AckQueue::new(),
             loss_at: None,
-            last_eliciting_at: None,
+            pto_since: None,
             probes: 0,
             next_skip: SKIP_MIN + rng.below(SKIP_MIN),
         }

@@ -188,6 +188,10 @@ impl SentRing {
         open.map(move |(i, _)| from + i as u64)
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Sent> + '_ {
+        self.packets.iter()
+    }
+
     pub(crate) fn oldest_outstanding(&mut self) -> Option<u64> {
         self.outstanding().next()
     }

@@ -46,18 +46,14 @@ impl Window {
         self.consumed += n;
     }
 
-    fn target(&self) -> u64 {
-        (self.consumed + self.size).min(VARINT_MAX)
-    }
-
     /// Half a window early, so that the peer learns of its credit before it runs dry.
     pub(super) fn due(&self) -> bool {
-        self.lost || self.target().saturating_sub(self.granted) >= (self.size / 2).max(1)
+        self.lost || self.offer() - self.granted >= (self.size / 2).max(1)
     }
 
-    /// The value to announce now.
+    /// The value to announce now; never below what was granted, because nothing in it shrinks.
     pub(super) fn offer(&self) -> u64 {
-        self.target().max(self.granted)
+        (self.consumed + self.size).min(VARINT_MAX)
     }
 
     /// `offer` was written into a packet: from now on the peer may use it.

@@ -321,6 +321,11 @@ impl Recv {
         self.ahead.len()
     }
 
+    #[cfg(test)]
+    pub(super) fn window_size(&self) -> u64 {
+        self.window.size()
+    }
+
     pub(super) fn unread(&self) -> u64 {
         self.unread
     }

@@ -32,6 +32,8 @@ fn loss(now: u64, sent: u64, persistent: bool) -> LossBatch {
         packets: 1,
         newest_sent_at: at(sent),
         persistent,
+        tx_in_flight: PACKET,
+        lost_since: PACKET,
         in_flight_before: PACKET,
         in_flight: 0,
         srtt: Duration::from_millis(100),

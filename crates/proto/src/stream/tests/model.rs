@@ -156,7 +156,7 @@ impl World {
             max_streams_bidi: pick(5),
             max_streams_uni: pick(5),
         });
-        let send_buffer_max = pick(40_000);
+        let send_buffer_max = 200 + pick(40_000);
         let sides = core::array::from_fn(|i| {
             let role = [Role::Client, Role::Server][i];
             let config = StreamConfig {

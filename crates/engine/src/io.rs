@@ -1,0 +1,40 @@
+//! All that a shard sees of the world.
+
+use mpquic_base::{Ecn, FourTuple, Time};
+use mpquic_net::Batch;
+use std::net::SocketAddr;
+
+/// The world behind a shard: sockets and a clock, or simulated links and a simulated time.
+pub trait Io {
+    fn now(&self) -> Time;
+
+    /// Which socket a packet with this source address leaves through; `None` if there is none (any more).
+    fn socket(&self, local: SocketAddr) -> Option<u16>;
+
+    /// Hands over one bounded batch of what has arrived, datagram by datagram. Returns whether more may wait.
+    fn receive(&mut self, on: &mut dyn FnMut(FourTuple, Ecn, &mut [u8])) -> bool;
+
+    /// Sends a batch. After [`SendOutcome::Blocked`] it is offered again each turn, so the refusal should be cheap
+    /// until the socket has room, and having room must end the driver's wait.
+    fn send(&mut self, socket: u16, batch: &Batch<'_>) -> SendOutcome;
+
+    /// Whether somebody asked for the application's attention since the last call.
+    fn take_woken(&mut self) -> bool;
+
+    /// System calls made so far.
+    fn calls(&self) -> u64 {
+        0
+    }
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendOutcome {
+    Sent,
+    /// The socket is full. The first `sent` datagrams have left; the rest is to be offered again.
+    Blocked {
+        sent: usize,
+    },
+    /// The host refused the batch, and waiting will not help.
+    Failed,
+}

@@ -1,0 +1,323 @@
+//! The shard and its one step.
+//!
+//! ```text
+//! receive -> expire -> release what is due -> events -> application -> transmit (out or into the wheel) -> events
+//! ```
+//!
+//! Owns every packet between the connection that wrote it and its fate: in the wheel until its time has come, parked
+//! behind a full socket, gone. Each ends in exactly one fate, which goes back to its connection at once.
+
+use crate::app::{App, Cx};
+use crate::io::{Io, SendOutcome};
+use mpquic_base::Time;
+use mpquic_net::{Lane, Packet, Pool, PoolConfig, PoolStats, Slot, Wheel};
+use mpquic_proto::{ConnectionId, Endpoint, Fate, Received, Tag, Transmit};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+/// How much one turn may do, so that no part of it starves the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Datagrams to take in. A batch of the [`Io`] that has begun is finished.
+    pub datagrams: usize,
+    /// Events to hand to the application.
+    pub events: usize,
+    /// Batches to release, and again as many to write.
+    pub batches: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { datagrams: 512, events: 512, batches: 64 }
+    }
+}
+
+/// When the next turn is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// There is more to do.
+    Now,
+    /// At this time, or as soon as something arrives.
+    At(Time),
+    /// As soon as something arrives.
+    Idle,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShardCounters {
+    pub turns: u64,
+    pub datagrams_received: u64,
+    pub datagrams_sent: u64,
+    /// Batches by their fate.
+    pub sent: u64,
+    pub failed: u64,
+    pub cancelled: u64,
+    /// Times that a socket was full.
+    pub blocked: u64,
+    /// Times that packets waited for a block of the pool.
+    pub pool_exhausted: u64,
+    pub system_calls: u64,
+}
+
+/// Whose packet it is.
+#[derive(Clone, Copy, Debug)]
+struct Ticket {
+    /// `None`: an answer to a stranger, whose fate nobody asks for.
+    connection: Option<ConnectionId>,
+    tag: Tag,
+}
+
+/// A packet that a full socket keeps, without its first `sent` datagrams.
+#[derive(Debug)]
+struct Parked {
+    packet: Packet<Ticket>,
+    sent: usize,
+}
+
+/// One endpoint with everything it needs, for one thread.
+#[derive(Debug)]
+pub struct Shard<A> {
+    endpoint: Endpoint,
+    pool: Pool,
+    wheel: Wheel<Packet<Ticket>>,
+    /// By socket; each in order.
+    parked: Vec<VecDeque<Parked>>,
+    /// The block that the next packets are written into.
+    spare: Option<Slot>,
+    /// Kept for its allocation.
+    cancelled: Vec<Packet<Ticket>>,
+    app: A,
+    counters: ShardCounters,
+}
+
+impl<A: App> Shard<A> {
+    #[must_use]
+    pub fn new(endpoint: Endpoint, pool: PoolConfig, app: A) -> Self {
+        Self {
+            endpoint,
+            pool: Pool::new(pool),
+            wheel: Wheel::new(pool.initial),
+            parked: Vec::new(),
+            spare: None,
+            cancelled: Vec::new(),
+            app,
+            counters: ShardCounters::default(),
+        }
+    }
+
+    /// One step: takes in what arrived, lets time pass, and sends what may be sent, all within `budget`.
+    pub fn turn(&mut self, io: &mut impl Io, budget: Budget) -> Next {
+        self.counters.turns += 1;
+        let now = io.now();
+        let mut more = self.receive(io, now, budget.datagrams);
+        self.endpoint.expire(now);
+        // Fates before new packets: they free blocks and credit, and lost data goes out first.
+        more |= self.release(io, now, budget.batches);
+        self.tell(now, budget.events);
+        if io.take_woken() | self.app.deadline().is_some_and(|at| at <= now) {
+            self.app.on_wake(&mut Cx { now, endpoint: &mut self.endpoint });
+        }
+        more |= self.transmit(io, now, budget.batches);
+        // What the application and the transmissions brought about; the answers are for the next turn.
+        more |= self.tell(now, budget.events) > 0;
+        self.counters.system_calls = io.calls();
+        if more { Next::Now } else { self.next(io.now()) }
+    }
+
+    #[must_use]
+    pub const fn app(&self) -> &A {
+        &self.app
+    }
+
+    pub const fn app_mut(&mut self) -> &mut A {
+        &mut self.app
+    }
+
+    /// The application with its view of the shard, for a driver that calls it between turns.
+    pub fn with_app<R>(&mut self, now: Time, act: impl FnOnce(&mut A, &mut Cx<'_>) -> R) -> R {
+        act(&mut self.app, &mut Cx { now, endpoint: &mut self.endpoint })
+    }
+
+    #[must_use]
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    #[must_use]
+    pub const fn counters(&self) -> ShardCounters {
+        self.counters
+    }
+
+    #[must_use]
+    pub fn pool_stats(&self) -> PoolStats {
+        self.pool.stats()
+    }
+
+    /// Nothing waits to leave.
+    #[must_use]
+    pub fn is_flushed(&self) -> bool {
+        self.wheel.is_empty() && self.parked.iter().all(VecDeque::is_empty)
+    }
+
+    /// A link is gone: everything that was to leave from this address comes back, so that its data takes other paths
+    /// in the next turn.
+    pub fn cancel_link(&mut self, now: Time, local: SocketAddr) {
+        let mut packets = core::mem::take(&mut self.cancelled);
+        for queue in &mut self.parked {
+            let (gone, kept): (VecDeque<_>, _) = queue.drain(..).partition(|p| p.packet.local == local);
+            *queue = kept;
+            packets.extend(gone.into_iter().map(|parked| parked.packet));
+        }
+        self.wheel.cancel(|packet| packet.local == local, &mut packets);
+        for packet in packets.drain(..) {
+            self.settle(now, packet, Fate::Cancelled);
+        }
+        self.cancelled = packets;
+    }
+
+    fn receive(&mut self, io: &mut impl Io, now: Time, budget: usize) -> bool {
+        let mut count = 0;
+        let mut more = true;
+        while more && count < budget {
+            more = io.receive(&mut |tuple, ecn, datagram| {
+                count += 1;
+                self.endpoint.receive(now, Received { tuple, ecn }, datagram);
+            });
+        }
+        self.counters.datagrams_received += count as u64;
+        more
+    }
+
+    /// Hands events to the application and returns how many.
+    fn tell(&mut self, now: Time, budget: usize) -> usize {
+        for told in 0..budget {
+            let Some((id, event)) = self.endpoint.event() else { return told };
+            self.app.on_event(&mut Cx { now, endpoint: &mut self.endpoint }, id, event);
+        }
+        budget
+    }
+
+    /// Offers parked packets to their sockets again, then sends what is due. Returns whether due packets are left.
+    fn release(&mut self, io: &mut impl Io, now: Time, budget: usize) -> bool {
+        for socket in 0..self.parked.len() {
+            self.unpark(io, socket);
+        }
+        for _ in 0..budget {
+            let Some(packet) = self.wheel.pop_due(now) else { return false };
+            self.send(io, packet);
+        }
+        self.wheel.next().is_some_and(|at| at <= now)
+    }
+
+    fn unpark(&mut self, io: &mut impl Io, socket: usize) {
+        while let Some(Parked { packet, sent }) = self.parked[socket].pop_front() {
+            if let Some(parked) = self.offer(io, packet, sent) {
+                self.parked[socket].push_front(parked);
+                return;
+            }
+        }
+    }
+
+    fn send(&mut self, io: &mut impl Io, packet: Packet<Ticket>) {
+        let socket = usize::from(packet.socket);
+        if self.parked.len() <= socket {
+            self.parked.resize_with(socket + 1, VecDeque::new);
+        }
+        // Never past one that waits.
+        let parked = if self.parked[socket].is_empty() {
+            self.offer(io, packet, 0)
+        } else {
+            Some(Parked { packet, sent: 0 })
+        };
+        self.parked[socket].extend(parked);
+    }
+
+    /// Gives a packet to its socket and brings its fate home; returns it if the socket is full.
+    fn offer(&mut self, io: &mut impl Io, packet: Packet<Ticket>, sent: usize) -> Option<Parked> {
+        match io.send(packet.socket, &packet.batch(sent)) {
+            SendOutcome::Sent => {
+                let at = io.now();
+                self.settle(at, packet, Fate::Sent(at));
+            }
+            SendOutcome::Failed => self.settle(io.now(), packet, Fate::Failed),
+            SendOutcome::Blocked { sent: further } => {
+                self.counters.blocked += u64::from(sent == 0 || further > 0);
+                return Some(Parked { packet, sent: sent + further });
+            }
+        }
+        None
+    }
+
+    fn settle(&mut self, now: Time, packet: Packet<Ticket>, fate: Fate) {
+        match fate {
+            Fate::Sent(_) => {
+                self.counters.sent += 1;
+                let datagrams = packet.len.div_ceil(usize::from(packet.segment.max(1)));
+                self.counters.datagrams_sent += datagrams as u64;
+            }
+            Fate::Failed => self.counters.failed += 1,
+            Fate::Cancelled => self.counters.cancelled += 1,
+        }
+        let Ticket { connection, tag } = packet.tag;
+        drop(packet.slot);
+        if let Some(id) = connection {
+            self.endpoint.settle(now, id, tag, fate);
+        }
+    }
+
+    /// Has connections write packets until they have nothing to say, the pool is empty or the budget is spent. Returns
+    /// whether there may be more to write now.
+    fn transmit(&mut self, io: &mut impl Io, now: Time, budget: usize) -> bool {
+        for _ in 0..budget {
+            let Some(mut slot) = self.spare.take().or_else(|| self.pool.take()) else {
+                self.counters.pool_exhausted += 1;
+                // A block comes back with a fate, and every fate comes from the wheel or a socket with room.
+                return false;
+            };
+            let Some((connection, transmit)) = self.endpoint.transmit(now, &mut slot) else {
+                self.spare = Some(slot);
+                return false;
+            };
+            self.submit(io, now, slot, Ticket { connection, tag: transmit.tag }, &transmit);
+        }
+        true
+    }
+
+    fn submit(&mut self, io: &mut impl Io, now: Time, slot: Slot, tag: Ticket, transmit: &Transmit) {
+        let socket = io.socket(transmit.tuple.local);
+        let packet = Packet {
+            slot,
+            len: transmit.len,
+            segment: u16::try_from(transmit.segment).unwrap_or(u16::MAX),
+            socket: socket.unwrap_or(0),
+            local: transmit.tuple.local,
+            peer: transmit.tuple.peer,
+            ecn: transmit.ecn,
+            depart_at: transmit.departs_at,
+            lane: if transmit.urgent { Lane::Control } else { Lane::Data },
+            tag,
+        };
+        if socket.is_none() {
+            return self.settle(now, packet, Fate::Failed);
+        }
+        // What is due goes straight out, unless others that were due before it are still in the wheel.
+        let overtakes = !transmit.urgent && self.wheel.next().is_some_and(|at| at <= now);
+        if packet.depart_at <= now && !overtakes {
+            self.send(io, packet);
+        } else {
+            self.wheel.insert(packet.depart_at, packet.lane, packet);
+        }
+    }
+
+    fn next(&self, now: Time) -> Next {
+        let next = Time::soonest(self.wheel.next(), self.endpoint.deadline());
+        match Time::soonest(next, self.app.deadline()) {
+            Some(at) if at <= now => Next::Now,
+            Some(at) => Next::At(at),
+            None => Next::Idle,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

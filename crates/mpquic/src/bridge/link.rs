@@ -1,0 +1,370 @@
+//! One connection on the shard's side: moves bytes between mailboxes and streams, and keeps what callers wait for.
+
+use super::door::{Door, Reply};
+use super::mailbox::{Collected, Inbox, MAILBOX_BYTES, Outbox};
+use super::shared::{INCOMING_MAX, Incoming, Shared};
+use crate::connection::{ConnectionStats, Guard};
+use crate::error::{Error, ReadError, WriteError};
+use crate::stream::{RecvStream, SendStream};
+use mpquic_base::{Dir, FourTuple, PathId, StreamId, Time};
+use mpquic_proto::{CloseReason, Connection, ConnectionId, PathEvent, Refused, StreamEvent};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// What a connection that nobody holds any more is closed with.
+const RELEASED_CODE: u64 = 0;
+
+pub(super) struct Link {
+    id: ConnectionId,
+    door: Arc<Door>,
+    pub(super) shared: Arc<Shared>,
+    streams: BTreeMap<StreamId, Ends>,
+    opens: VecDeque<OpenWish>,
+    wishes: Vec<PathWish>,
+    opening: Vec<(PathId, Reply<PathId>)>,
+    /// No handle is left: close once everything that was finished has arrived.
+    released: bool,
+    /// The snapshots are older than what happened last.
+    pub(super) stale: bool,
+}
+
+/// The mailboxes of a stream, as long as they are of use.
+struct Ends {
+    out: Option<Sending>,
+    inbox: Option<Arc<Inbox>>,
+}
+
+#[derive(Default)]
+struct Sending {
+    outbox: Arc<Outbox>,
+    /// Collected and not yet taken by the connection.
+    staged: VecDeque<u8>,
+    finished: bool,
+}
+
+pub(super) struct OpenWish {
+    pub(super) dir: Dir,
+    pub(super) guard: Arc<Guard>,
+    pub(super) reply: Reply<(SendStream, Option<RecvStream>)>,
+}
+
+pub(super) struct PathWish {
+    pub(super) tuple: FourTuple,
+    pub(super) backup: bool,
+    pub(super) give_up_at: Time,
+    pub(super) reply: Reply<PathId>,
+}
+
+impl Link {
+    pub(super) fn new(id: ConnectionId, door: Arc<Door>, connection: &Connection) -> Self {
+        let alpn = connection.alpn().map(<[u8]>::to_vec);
+        let shared = Arc::new(Shared::new(alpn, connection.peer_certificate()));
+        let mut link = Self {
+            id,
+            door,
+            shared,
+            streams: BTreeMap::new(),
+            opens: VecDeque::new(),
+            wishes: Vec::new(),
+            opening: Vec::new(),
+            released: false,
+            stale: true,
+        };
+        link.refresh(connection);
+        link
+    }
+
+    pub(super) fn on_stream_event(&mut self, connection: &mut Connection, event: StreamEvent) {
+        match event {
+            StreamEvent::Opened(dir) => self.accept(connection, dir),
+            StreamEvent::Readable(id) | StreamEvent::Reset(id, _) => self.read(connection, id),
+            StreamEvent::Writable(id) => self.write(connection, id),
+            StreamEvent::Finished(id) => self.end_sending(id, Ok(())),
+            StreamEvent::Stopped(id, code) => self.end_sending(id, Err(WriteError::Stopped(code))),
+            StreamEvent::Available(dir) => self.open_waiting(connection, dir),
+        }
+    }
+
+    /// Moves what handles wrote into the connection until either side has no more room or bytes.
+    pub(super) fn write(&mut self, connection: &mut Connection, id: StreamId) {
+        let Some(out) = self.streams.get_mut(&id).and_then(|ends| ends.out.as_mut()) else { return };
+        loop {
+            if out.staged.is_empty() {
+                match out.outbox.collect(&mut out.staged) {
+                    Collected::Bytes => {}
+                    Collected::Nothing => return,
+                    Collected::Finish => {
+                        if !core::mem::replace(&mut out.finished, true) {
+                            // A refusal means that the peer stopped it or all is over; an event says which.
+                            connection.finish(id).ok();
+                        }
+                        return;
+                    }
+                }
+            }
+            let (chunk, _) = out.staged.as_slices();
+            match connection.write(id, chunk) {
+                Ok(taken) => {
+                    let all = taken == chunk.len();
+                    out.staged.drain(..taken);
+                    if !all {
+                        return;
+                    }
+                }
+                // As above.
+                Err(_) => return,
+            }
+        }
+    }
+
+    pub(super) fn read(&mut self, connection: &mut Connection, id: StreamId) {
+        let Some(ends) = self.streams.get_mut(&id) else { return };
+        if ends.inbox.as_ref().is_some_and(|inbox| !inbox.fill(connection, id, MAILBOX_BYTES)) {
+            ends.inbox = None;
+            self.tidy(id);
+        }
+    }
+
+    pub(super) fn reset(&mut self, connection: &mut Connection, id: StreamId, code: u64) {
+        connection.reset(id, code).ok();
+        self.end_sending(id, Err(WriteError::Finished));
+    }
+
+    pub(super) fn stop(&mut self, connection: &mut Connection, id: StreamId, code: u64) {
+        connection.stop(id, code).ok();
+        if let Some(inbox) = self.streams.get_mut(&id).and_then(|ends| ends.inbox.take()) {
+            inbox.end(Err(ReadError::Stopped));
+        }
+        self.tidy(id);
+    }
+
+    /// Queues the peer's streams for their handles, as far as there is room.
+    pub(super) fn accept(&mut self, connection: &mut Connection, dir: Dir) {
+        while !self.released {
+            let mut state = self.shared.state();
+            let queue = state.queue(dir);
+            queue.starving = queue.streams.len() >= INCOMING_MAX;
+            if queue.starving {
+                return;
+            }
+            let Some(id) = connection.accept(dir) else { return };
+            let (outbox, inbox) = self.streams.entry(id).or_insert_with(|| Ends::new(id, true)).boxes();
+            queue.streams.push_back(Incoming { id, outbox, inbox: inbox.unwrap_or_default() });
+            drop(state);
+            self.shared.changed.notify_waiters();
+        }
+    }
+
+    pub(super) fn open(&mut self, connection: &mut Connection, wish: OpenWish) {
+        if wish.reply.is_closed() {
+            return;
+        }
+        let id = match connection.open(wish.dir) {
+            Ok(id) => id,
+            Err(Refused::StreamLimit) => return self.opens.push_back(wish),
+            Err(refused) => {
+                wish.reply.send(Err(self.refusal(refused))).ok();
+                return;
+            }
+        };
+        let (outbox, inbox) = self.streams.entry(id).or_insert_with(|| Ends::new(id, false)).boxes();
+        let send = SendStream::new(Arc::clone(&wish.guard), id, outbox.unwrap_or_default());
+        let receive = inbox.map(|inbox| RecvStream::new(wish.guard, id, inbox));
+        // Nobody waiting any more: the handles' drop resets the stream.
+        wish.reply.send(Ok((send, receive))).ok();
+    }
+
+    fn open_waiting(&mut self, connection: &mut Connection, dir: Dir) {
+        let waiting = core::mem::take(&mut self.opens);
+        for wish in waiting {
+            if wish.dir == dir {
+                self.open(connection, wish);
+            } else {
+                self.opens.push_back(wish);
+            }
+        }
+    }
+
+    /// Hands over datagrams until the connection's queue is full; an event says when it is not.
+    pub(super) fn send_datagrams(&self, connection: &mut Connection) {
+        let mut state = self.shared.state();
+        while let Some(datagram) = state.outgoing.front() {
+            if connection.send_datagram(datagram) == Err(Refused::Full) {
+                return;
+            }
+            // One that no path carries any more is lost, as datagrams may be.
+            state.outgoing.pop_front();
+        }
+        state.outgoing_attended = false;
+    }
+
+    pub(super) fn read_datagrams(&self, connection: &mut Connection) {
+        while let Some(datagram) = connection.read_datagram() {
+            self.shared.on_datagram(datagram);
+        }
+        self.shared.datagram_arrived.notify_waiters();
+    }
+
+    /// Opens a path now or as soon as the peer's limits allow.
+    pub(super) fn open_path(&mut self, now: Time, connection: &mut Connection, wish: PathWish) {
+        if wish.reply.is_closed() {
+            return;
+        }
+        match connection.open_path(now, wish.tuple, wish.backup) {
+            Ok(path) => {
+                self.opening.push((path, wish.reply));
+                self.stale = true;
+            }
+            Err(Refused::NoPathAvailable) if now < wish.give_up_at => self.wishes.push(wish),
+            Err(refused) => {
+                wish.reply.send(Err(self.refusal(refused))).ok();
+            }
+        }
+    }
+
+    pub(super) fn has_wishes(&self) -> bool {
+        !self.wishes.is_empty()
+    }
+
+    pub(super) fn retry_paths(&mut self, now: Time, connection: &mut Connection) {
+        for wish in core::mem::take(&mut self.wishes) {
+            self.open_path(now, connection, wish);
+        }
+    }
+
+    pub(super) fn on_path_event(&mut self, now: Time, connection: &mut Connection, event: PathEvent) {
+        // Whoever is told finds the news in the snapshot.
+        self.refresh(connection);
+        match event {
+            PathEvent::Opened(path) => {
+                if let Some(reply) = self.take_opening(path)
+                    && reply.send(Ok(path)).is_err()
+                {
+                    // Given up by its caller, who has no name for it.
+                    connection.abandon_path(now, path).ok();
+                }
+            }
+            PathEvent::Abandoned { path, code } => {
+                if let Some(reply) = self.take_opening(path) {
+                    reply.send(Err(Error::PathFailed(code))).ok();
+                }
+            }
+            PathEvent::Available => self.retry_paths(now, connection),
+            PathEvent::Silent(_)
+            | PathEvent::Recovered(_)
+            | PathEvent::Status { .. }
+            | PathEvent::Moved(_)
+            | PathEvent::Closed(_) => {}
+        }
+        self.shared.on_path_event(event);
+    }
+
+    fn take_opening(&mut self, path: PathId) -> Option<Reply<PathId>> {
+        let index = self.opening.iter().position(|(id, _)| *id == path)?;
+        Some(self.opening.swap_remove(index).1)
+    }
+
+    /// Takes new snapshots. Returns whether packets moved since the last ones.
+    pub(super) fn refresh(&mut self, connection: &Connection) -> bool {
+        let counters = connection.counters();
+        let mut state = self.shared.state();
+        let before = state.stats.counters;
+        state.stats = ConnectionStats {
+            counters,
+            streams: connection.stream_stats(),
+            datagrams: connection.datagram_stats(),
+        };
+        state.max_datagram = connection.max_datagram_size();
+        state.paths.clear();
+        state.paths.extend(connection.path_stats());
+        self.stale = false;
+        before.datagrams_received != counters.datagrams_received
+            || before.datagrams_sent != counters.datagrams_sent
+    }
+
+    /// The last handle is gone.
+    pub(super) fn on_released(&mut self, now: Time, connection: &mut Connection) {
+        self.released = true;
+        let waiting: Vec<StreamId> = {
+            let mut state = self.shared.state();
+            let bi = core::mem::take(&mut state.bi.streams);
+            let uni = core::mem::take(&mut state.uni.streams);
+            bi.into_iter().chain(uni).map(|incoming| incoming.id).collect()
+        };
+        // Nobody will ever accept these.
+        for id in waiting {
+            self.reset(connection, id, RELEASED_CODE);
+            self.stop(connection, id, RELEASED_CODE);
+        }
+        self.close_if_released(now, connection);
+    }
+
+    pub(super) fn close_if_released(&self, now: Time, connection: &mut Connection) {
+        if self.released && self.streams.values().all(|ends| ends.out.is_none()) {
+            connection.close(now, RELEASED_CODE, b"");
+        }
+    }
+
+    /// The connection is over: everybody learns why. What had arrived can still be read.
+    pub(super) fn on_closed(self, connection: Option<&mut Connection>, reason: &CloseReason) {
+        let mut connection = connection;
+        for (id, ends) in self.streams {
+            if let Some(out) = ends.out {
+                out.outbox.end(Err(WriteError::Closed(reason.clone())));
+            }
+            let Some(inbox) = ends.inbox else { continue };
+            if let Some(connection) = connection.as_deref_mut() {
+                // Beyond the box's limit: the bytes are in memory already.
+                inbox.fill(connection, id, usize::MAX);
+            }
+            inbox.end(Err(ReadError::Closed(reason.clone())));
+        }
+        for wish in self.opens {
+            wish.reply.send(Err(Error::Closed(reason.clone()))).ok();
+        }
+        let paths = self.wishes.into_iter().map(|wish| wish.reply);
+        for reply in paths.chain(self.opening.into_iter().map(|(_, reply)| reply)) {
+            reply.send(Err(Error::Closed(reason.clone()))).ok();
+        }
+        self.shared.close(reason.clone());
+    }
+
+    fn end_sending(&mut self, id: StreamId, verdict: Result<(), WriteError>) {
+        if let Some(out) = self.streams.get_mut(&id).and_then(|ends| ends.out.take()) {
+            out.outbox.end(verdict);
+        }
+        self.tidy(id);
+    }
+
+    fn tidy(&mut self, id: StreamId) {
+        if self.streams.get(&id).is_some_and(|ends| ends.out.is_none() && ends.inbox.is_none()) {
+            self.streams.remove(&id);
+        }
+    }
+
+    fn refusal(&self, refused: Refused) -> Error {
+        match (refused, &self.shared.state().closed) {
+            (Refused::Closed, Some(reason)) => Error::Closed(reason.clone()),
+            _ => Error::Refused(refused),
+        }
+    }
+
+    pub(super) fn guard(&self) -> Arc<Guard> {
+        Arc::new(Guard::new(self.id, Arc::clone(&self.door)))
+    }
+}
+
+impl Ends {
+    /// `accepted`: by us, so the peer opened it.
+    fn new(id: StreamId, accepted: bool) -> Self {
+        let (sends, receives) = match id.dir() {
+            Dir::Bi => (true, true),
+            Dir::Uni => (!accepted, accepted),
+        };
+        Self { out: sends.then(Sending::default), inbox: receives.then(Arc::default) }
+    }
+
+    fn boxes(&self) -> (Option<Arc<Outbox>>, Option<Arc<Inbox>>) {
+        (self.out.as_ref().map(|out| Arc::clone(&out.outbox)), self.inbox.as_ref().map(Arc::clone))
+    }
+}

@@ -1,0 +1,314 @@
+//! The async API as an application inside the shard.
+//!
+//! [`Bridge`] is that application: it serves the requests that come through the [`Door`] and passes events on. `link` is
+//! one connection, `mailbox` the bytes of one direction of a stream, `shared` what else both sides see. All queues are
+//! bounded; when one is full, its far end waits and says so once there is room.
+
+pub(crate) mod door;
+mod link;
+pub(crate) mod mailbox;
+pub(crate) mod shared;
+
+use crate::connection::Connection;
+use crate::error::{ConnectError, Error};
+use crate::locked;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use door::{ConnectRequest, Door, Reply, Request};
+use link::{Link, OpenWish, PathWish};
+use mpquic_base::Time;
+use mpquic_engine::{App, Cx};
+use mpquic_proto::{CloseReason, ConnectionId, Event};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
+
+/// Snapshots are never older than this while something happens.
+const REFRESH_EVERY: Duration = Duration::from_millis(50);
+/// How long a path waits for the peer to allow it, and how often it asks.
+const PATH_WAIT_MAX: Duration = Duration::from_secs(5);
+const PATH_RETRY_EVERY: Duration = Duration::from_millis(10);
+/// A shutdown takes no longer than this, whatever the network does.
+const SHUTDOWN_MAX: Duration = Duration::from_millis(500);
+/// Connections that may wait to be accepted; more are closed.
+const ACCEPTING_MAX: usize = 1024;
+/// RFC 9000 §20.1 has no code for an application that is too busy; ours is the generic 0 with a reason.
+const BUSY: (u64, &[u8]) = (0, b"too many connections wait to be accepted");
+
+/// Connections of peers on their way to the application.
+#[derive(Debug, Default)]
+pub(crate) struct Accepting {
+    pub(crate) queue: Mutex<VecDeque<Connection>>,
+    pub(crate) changed: Notify,
+}
+
+pub(crate) struct Bridge {
+    door: Arc<Door>,
+    accepting: Arc<Accepting>,
+    stop: Arc<AtomicBool>,
+    connecting: BTreeMap<ConnectionId, Connecting>,
+    links: BTreeMap<ConnectionId, Link>,
+    refresh_at: Option<Time>,
+    retry_at: Option<Time>,
+    /// Closing everything, until this time at the latest.
+    ending: Option<Time>,
+    /// Kept for its allocation.
+    requests: Vec<Request>,
+}
+
+/// Somebody waits for the handshake.
+struct Connecting {
+    reply: Reply<Connection, ConnectError>,
+    pinned: bool,
+}
+
+impl Bridge {
+    pub(crate) fn new(door: Arc<Door>, accepting: Arc<Accepting>, stop: Arc<AtomicBool>) -> Self {
+        Self {
+            door,
+            accepting,
+            stop,
+            connecting: BTreeMap::new(),
+            links: BTreeMap::new(),
+            refresh_at: None,
+            retry_at: None,
+            ending: None,
+            requests: Vec::new(),
+        }
+    }
+
+    fn on_request(&mut self, cx: &mut Cx<'_>, request: Request) {
+        let now = cx.now();
+        match request {
+            Request::Connect(request) => self.connect(cx, *request),
+            Request::Open { connection, dir, guard, reply } => {
+                let wish = OpenWish { dir, guard, reply };
+                self.on_link(cx, connection, |link, conn| link.open(conn, wish));
+            }
+            Request::OpenPath { connection, tuple, backup, reply } => {
+                let wish = PathWish { tuple, backup, give_up_at: now + PATH_WAIT_MAX, reply };
+                self.on_link(cx, connection, |link, conn| link.open_path(now, conn, wish));
+                self.schedule(cx, connection);
+            }
+            Request::AbandonPath { connection, path, reply } => self.on_link(cx, connection, |_, conn| {
+                reply.send(conn.abandon_path(now, path).map_err(Error::Refused)).ok();
+            }),
+            Request::SetPathBackup { connection, path, backup, reply } => {
+                self.on_link(cx, connection, |link, conn| {
+                    let done = conn.set_path_backup(path, backup).map_err(Error::Refused);
+                    link.refresh(conn);
+                    reply.send(done).ok();
+                });
+            }
+            Request::Export { connection, len, label, context, reply } => {
+                self.on_link(cx, connection, |_, conn| {
+                    let mut out = vec![0; len];
+                    let exported = conn.export_keying_material(&mut out, &label, &context);
+                    let refused = Error::Refused(mpquic_proto::Refused::NotAllowed);
+                    reply.send(if exported { Ok(out) } else { Err(refused) }).ok();
+                });
+            }
+            Request::Write(id, stream) => self.on_link(cx, id, |link, conn| link.write(conn, stream)),
+            Request::Read(id, stream) => self.on_link(cx, id, |link, conn| link.read(conn, stream)),
+            Request::Reset(id, stream, code) => {
+                self.on_link(cx, id, |link, conn| link.reset(conn, stream, code));
+            }
+            Request::Stop(id, stream, code) => {
+                self.on_link(cx, id, |link, conn| link.stop(conn, stream, code));
+            }
+            Request::Accept(id, dir) => self.on_link(cx, id, |link, conn| link.accept(conn, dir)),
+            Request::Datagrams(id) => self.on_link(cx, id, |link, conn| link.send_datagrams(conn)),
+            Request::Close(id, code, reason) => {
+                self.on_link(cx, id, |_, conn| conn.close(now, code, &reason));
+            }
+            Request::Released(id) => self.on_link(cx, id, |link, conn| link.on_released(now, conn)),
+            Request::Shutdown => self.shut_down(cx),
+        }
+    }
+
+    /// Acts on a connection and its link, if both are still there; else the request is dropped with its reply.
+    fn on_link(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: ConnectionId,
+        act: impl FnOnce(&mut Link, &mut mpquic_proto::Connection),
+    ) {
+        let now = cx.now();
+        if let (Some(link), Some(connection)) = (self.links.get_mut(&id), cx.connection(id)) {
+            act(link, connection);
+            link.close_if_released(now, connection);
+        }
+    }
+
+    fn connect(&mut self, cx: &mut Cx<'_>, request: ConnectRequest) {
+        if self.ending.is_some() {
+            return;
+        }
+        let ConnectRequest { config, pinned, server_name, tuple, reply } = request;
+        match cx.connect(&config, &server_name, tuple) {
+            Ok(id) => {
+                self.connecting.insert(id, Connecting { reply, pinned });
+            }
+            Err(error) => {
+                reply.send(Err(ConnectError::Name(error.why))).ok();
+            }
+        }
+    }
+
+    fn on_connected(&mut self, id: ConnectionId) {
+        let Some(link) = self.links.get(&id) else { return };
+        let guard = link.guard();
+        let connection = Connection::new(Arc::clone(&link.shared), guard);
+        if let Some(connecting) = self.connecting.remove(&id) {
+            // Nobody waiting any more: the handle's drop closes the connection.
+            connecting.reply.send(Ok(connection)).ok();
+            return;
+        }
+        let mut queue = locked(&self.accepting.queue);
+        if queue.len() >= ACCEPTING_MAX {
+            drop(queue);
+            connection.close(BUSY.0, BUSY.1);
+            return;
+        }
+        queue.push_back(connection);
+        drop(queue);
+        self.accepting.changed.notify_one();
+    }
+
+    fn on_closed(&mut self, cx: &mut Cx<'_>, id: ConnectionId, reason: CloseReason) {
+        if let Some(link) = self.links.remove(&id) {
+            if let Some(connection) = cx.peek(id) {
+                let mut link = link;
+                link.refresh(connection);
+                link.on_closed(cx.connection(id), &reason);
+            } else {
+                link.on_closed(None, &reason);
+            }
+        }
+        if let Some(connecting) = self.connecting.remove(&id) {
+            connecting.reply.send(Err(ConnectError::new(reason, connecting.pinned))).ok();
+        }
+    }
+
+    /// Notes when snapshots and waiting paths need attention.
+    fn schedule(&mut self, cx: &Cx<'_>, id: ConnectionId) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.stale = true;
+        self.refresh_at.get_or_insert(cx.now() + REFRESH_EVERY);
+        if link.has_wishes() {
+            self.retry_at.get_or_insert(cx.now() + PATH_RETRY_EVERY);
+        }
+    }
+
+    fn refresh(&mut self, cx: &Cx<'_>) {
+        if self.refresh_at.is_none_or(|at| at > cx.now()) {
+            return;
+        }
+        self.refresh_at = None;
+        for (id, link) in &mut self.links {
+            let Some(connection) = cx.peek(*id).filter(|_| link.stale) else { continue };
+            // As long as packets move there may be news without events.
+            link.stale = link.refresh(connection);
+            if link.stale {
+                self.refresh_at = Some(cx.now() + REFRESH_EVERY);
+            }
+        }
+    }
+
+    fn retry_paths(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now();
+        if self.retry_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.retry_at = None;
+        for (id, link) in self.links.iter_mut().filter(|(_, link)| link.has_wishes()) {
+            if let Some(connection) = cx.connection(*id) {
+                link.retry_paths(now, connection);
+            }
+            if link.has_wishes() {
+                self.retry_at = Some(now + PATH_RETRY_EVERY);
+            }
+        }
+    }
+
+    fn shut_down(&mut self, cx: &mut Cx<'_>) {
+        let now = cx.now();
+        self.ending.get_or_insert(now + SHUTDOWN_MAX);
+        for id in self.links.keys().chain(self.connecting.keys()) {
+            if let Some(connection) = cx.connection(*id) {
+                connection.close(now, 0, b"");
+            }
+        }
+    }
+
+    fn end_if_done(&self, now: Time) {
+        let Some(last) = self.ending else { return };
+        if now >= last || (self.links.is_empty() && self.connecting.is_empty()) {
+            self.stop.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl App for Bridge {
+    fn on_event(&mut self, cx: &mut Cx<'_>, id: ConnectionId, event: Event) {
+        let now = cx.now();
+        if let Event::Closed(reason) = event {
+            return self.on_closed(cx, id, reason);
+        }
+        let Some(connection) = cx.connection(id) else { return };
+        if !self.links.contains_key(&id) {
+            // The first sign of life of an established connection; news of streams may come before `Connected`.
+            if !connection.is_established() {
+                return;
+            }
+            self.links.insert(id, Link::new(id, Arc::clone(&self.door), connection));
+        }
+        let Some(link) = self.links.get_mut(&id) else { return };
+        match event {
+            Event::Connected => self.on_connected(id),
+            Event::Stream(event) => {
+                link.on_stream_event(connection, event);
+                link.close_if_released(now, connection);
+            }
+            Event::DatagramReadable => link.read_datagrams(connection),
+            Event::DatagramWritable => link.send_datagrams(connection),
+            Event::Path(event) => link.on_path_event(now, connection, event),
+            Event::Closed(_) => {}
+        }
+        self.schedule(cx, id);
+    }
+
+    fn on_wake(&mut self, cx: &mut Cx<'_>) {
+        let mut requests = core::mem::take(&mut self.requests);
+        self.door.take(&mut requests);
+        for request in requests.drain(..) {
+            self.on_request(cx, request);
+        }
+        self.requests = requests;
+        self.retry_paths(cx);
+        self.refresh(cx);
+        self.end_if_done(cx.now());
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        let next = Time::soonest(self.refresh_at, self.retry_at);
+        let done = self
+            .ending
+            .map(|last| if self.links.is_empty() && self.connecting.is_empty() { Time::ZERO } else { last });
+        Time::soonest(next, done)
+    }
+}
+
+/// Whatever ended the shard, a panic included, nobody goes on waiting for it.
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        self.door.close();
+        let reason = CloseReason::Local(0);
+        for (_, link) in core::mem::take(&mut self.links) {
+            link.on_closed(None, &reason);
+        }
+        let waiting = core::mem::take(&mut *locked(&self.accepting.queue));
+        drop(waiting);
+        self.accepting.changed.notify_waiters();
+    }
+}

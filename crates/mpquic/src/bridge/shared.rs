@@ -1,0 +1,118 @@
+//! What a connection's handles and its shard both see: snapshots, and bounded queues in both directions.
+
+use super::mailbox::{Inbox, Outbox};
+use crate::connection::ConnectionStats;
+use crate::locked;
+use mpquic_base::{Dir, StreamId};
+use mpquic_proto::{CloseReason, PathEvent, PathStats};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::Notify;
+
+/// Streams of the peer, per direction, that may wait to be accepted; more stay in the connection.
+pub(crate) const INCOMING_MAX: usize = 64;
+/// Datagrams per direction; of received ones the oldest give way.
+pub(crate) const DATAGRAMS_MAX: usize = 256;
+/// Path events that may wait; the oldest give way.
+const PATH_EVENTS_MAX: usize = 256;
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) alpn: Option<Vec<u8>>,
+    pub(crate) peer_certificate: Option<Vec<u8>>,
+    state: Mutex<State>,
+    /// Rung at every change but datagrams.
+    pub(crate) changed: Notify,
+    pub(crate) datagram_arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) closed: Option<CloseReason>,
+    pub(crate) paths: Vec<PathStats>,
+    pub(crate) stats: ConnectionStats,
+    pub(crate) path_events: VecDeque<PathEvent>,
+    pub(crate) bi: Queue,
+    pub(crate) uni: Queue,
+    pub(crate) outgoing: VecDeque<Vec<u8>>,
+    /// The shard is going to look at `outgoing`.
+    pub(crate) outgoing_attended: bool,
+    pub(crate) arrived: VecDeque<Vec<u8>>,
+    pub(crate) max_datagram: Option<usize>,
+}
+
+/// Streams that the peer opened.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    pub(crate) streams: VecDeque<Incoming>,
+    /// More wait in the connection for room here.
+    pub(crate) starving: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) id: StreamId,
+    pub(crate) outbox: Option<Arc<Outbox>>,
+    pub(crate) inbox: Arc<Inbox>,
+}
+
+impl Shared {
+    pub(crate) fn new(alpn: Option<Vec<u8>>, peer_certificate: Option<Vec<u8>>) -> Self {
+        Self {
+            alpn,
+            peer_certificate,
+            state: Mutex::default(),
+            changed: Notify::new(),
+            datagram_arrived: Notify::new(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        locked(&self.state)
+    }
+
+    pub(crate) fn close(&self, reason: CloseReason) {
+        self.state().closed.get_or_insert(reason);
+        self.changed.notify_waiters();
+        self.datagram_arrived.notify_waiters();
+    }
+
+    pub(crate) fn on_path_event(&self, event: PathEvent) {
+        let events = &mut self.state().path_events;
+        if events.len() >= PATH_EVENTS_MAX {
+            events.pop_front();
+        }
+        events.push_back(event);
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn on_datagram(&self, datagram: Vec<u8>) {
+        let arrived = &mut self.state().arrived;
+        if arrived.len() >= DATAGRAMS_MAX {
+            arrived.pop_front();
+        }
+        arrived.push_back(datagram);
+    }
+
+    /// Waits until `look` finds something. Nothing is taken by a wait that is given up.
+    pub(crate) async fn find<T>(&self, bell: &Notify, mut look: impl FnMut(&mut State) -> Option<T>) -> T {
+        loop {
+            let rung = bell.notified();
+            tokio::pin!(rung);
+            rung.as_mut().enable();
+            if let Some(found) = look(&mut self.state()) {
+                return found;
+            }
+            rung.await;
+        }
+    }
+}
+
+impl State {
+    pub(crate) const fn queue(&mut self, dir: Dir) -> &mut Queue {
+        match dir {
+            Dir::Bi => &mut self.bi,
+            Dir::Uni => &mut self.uni,
+        }
+    }
+}

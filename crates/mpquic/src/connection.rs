@@ -1,0 +1,290 @@
+//! The handle of one connection.
+
+use crate::bridge::door::{Door, Reply, Request};
+use crate::bridge::shared::{DATAGRAMS_MAX, Shared};
+use crate::error::Error;
+use crate::stream::{RecvStream, SendStream};
+use core::fmt;
+use mpquic_base::{Dir, FourTuple, PathId};
+use mpquic_proto::{
+    CloseReason, ConnectionCounters, ConnectionId, DatagramStats, PathEvent, PathStats, Refused, StreamStats,
+};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// A connection to one peer, over any number of paths.
+///
+/// Clones are handles on the same connection. When the last one and all streams are dropped, the connection is closed
+/// with code 0 as soon as everything that was finished has been delivered.
+#[derive(Clone)]
+pub struct Connection {
+    shared: Arc<Shared>,
+    guard: Arc<Guard>,
+}
+
+/// What a connection has done so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConnectionStats {
+    pub counters: ConnectionCounters,
+    pub streams: StreamStats,
+    pub datagrams: DatagramStats,
+}
+
+/// Held by every handle of a connection and its streams: the last one to go tells the shard.
+pub(crate) struct Guard {
+    pub(crate) id: ConnectionId,
+    pub(crate) door: Arc<Door>,
+}
+
+impl Guard {
+    pub(crate) const fn new(id: ConnectionId, door: Arc<Door>) -> Self {
+        Self { id, door }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.door.send(Request::Released(self.id));
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.id)
+    }
+}
+
+impl Connection {
+    pub(crate) const fn new(shared: Arc<Shared>, guard: Arc<Guard>) -> Self {
+        Self { shared, guard }
+    }
+
+    /// Opens a stream that carries data both ways; waits while the peer allows no more.
+    ///
+    /// # Errors
+    /// If the connection is over.
+    pub async fn open_bi(&self) -> Result<(SendStream, RecvStream), Error> {
+        let (send, receive) = self.open(Dir::Bi).await?;
+        Ok((send, receive.ok_or(Error::Refused(Refused::UnknownStream))?))
+    }
+
+    /// Opens a stream that carries data to the peer; waits while the peer allows no more.
+    ///
+    /// # Errors
+    /// If the connection is over.
+    pub async fn open_uni(&self) -> Result<SendStream, Error> {
+        Ok(self.open(Dir::Uni).await?.0)
+    }
+
+    async fn open(&self, dir: Dir) -> Result<(SendStream, Option<RecvStream>), Error> {
+        let guard = Arc::clone(&self.guard);
+        self.ask(|connection, reply| Request::Open { connection, dir, guard, reply }).await
+    }
+
+    /// The next stream that the peer opened for both directions.
+    ///
+    /// # Errors
+    /// If the connection is over.
+    pub async fn accept_bi(&self) -> Result<(SendStream, RecvStream), Error> {
+        let (send, receive) = self.accept(Dir::Bi).await?;
+        Ok((send.ok_or(Error::Refused(Refused::UnknownStream))?, receive))
+    }
+
+    /// The next stream that the peer opened to send.
+    ///
+    /// # Errors
+    /// If the connection is over.
+    pub async fn accept_uni(&self) -> Result<RecvStream, Error> {
+        Ok(self.accept(Dir::Uni).await?.1)
+    }
+
+    async fn accept(&self, dir: Dir) -> Result<(Option<SendStream>, RecvStream), Error> {
+        let (incoming, tell) = self
+            .find(|state| {
+                let queue = state.queue(dir);
+                let incoming = queue.streams.pop_front()?;
+                let tell = queue.streams.is_empty() && core::mem::take(&mut queue.starving);
+                Some((incoming, tell))
+            })
+            .await?;
+        if tell {
+            self.guard.door.send(Request::Accept(self.guard.id, dir));
+        }
+        let send =
+            incoming.outbox.map(|outbox| SendStream::new(Arc::clone(&self.guard), incoming.id, outbox));
+        Ok((send, RecvStream::new(Arc::clone(&self.guard), incoming.id, incoming.inbox)))
+    }
+
+    /// Opens a path between two addresses and waits until the peer has answered on it. If the peer allows no further
+    /// path yet, waits up to five seconds for that. Given up, it leaves no path behind.
+    ///
+    /// # Errors
+    /// If the peer or the network do not let the path come up, or this is not the client's end.
+    pub async fn open_path(
+        &self,
+        local: SocketAddr,
+        peer: SocketAddr,
+        backup: bool,
+    ) -> Result<PathId, Error> {
+        let local = self.guard.door.source(local, peer).ok_or(Error::NoSuchAddress(local))?;
+        let tuple = FourTuple { local, peer };
+        self.ask(|connection, reply| Request::OpenPath { connection, tuple, backup, reply }).await
+    }
+
+    /// Gives a path up; what was in flight on it goes to the others at once.
+    ///
+    /// # Errors
+    /// If there is no such path or no other.
+    pub async fn abandon_path(&self, path: PathId) -> Result<(), Error> {
+        self.ask(|connection, reply| Request::AbandonPath { connection, path, reply }).await
+    }
+
+    /// Asks both ends to keep a path in reserve, or to use it again.
+    ///
+    /// # Errors
+    /// If there is no such path.
+    pub async fn set_path_backup(&self, path: PathId, backup: bool) -> Result<(), Error> {
+        self.ask(|connection, reply| Request::SetPathBackup { connection, path, backup, reply }).await
+    }
+
+    /// All paths, at most 50 ms old while something happens on the connection.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathStats> {
+        self.shared.state().paths.clone()
+    }
+
+    /// The next thing that happened to a path; `None` once the connection is over. Of more than 256 waiting events the
+    /// oldest are dropped.
+    pub async fn path_event(&self) -> Option<PathEvent> {
+        self.find(|state| state.path_events.pop_front()).await.ok()
+    }
+
+    /// Queues a datagram, which arrives once or not at all.
+    ///
+    /// # Errors
+    /// [`Refused::DatagramSize`] if it is too large, [`Refused::Full`] if too many wait, or if the connection is over.
+    pub fn send_datagram(&self, data: &[u8]) -> Result<(), Error> {
+        let mut state = self.shared.state();
+        if let Some(reason) = &state.closed {
+            return Err(Error::Closed(reason.clone()));
+        }
+        if state.max_datagram.is_none_or(|max| data.len() > max) {
+            return Err(Error::Refused(Refused::DatagramSize));
+        }
+        if state.outgoing.len() >= DATAGRAMS_MAX {
+            return Err(Error::Refused(Refused::Full));
+        }
+        state.outgoing.push_back(data.to_vec());
+        let tell = !core::mem::replace(&mut state.outgoing_attended, true);
+        drop(state);
+        if tell {
+            self.guard.door.send(Request::Datagrams(self.guard.id));
+        }
+        Ok(())
+    }
+
+    /// The next datagram. Of more than 256 waiting ones the oldest are dropped.
+    ///
+    /// # Errors
+    /// If the connection is over.
+    pub async fn read_datagram(&self) -> Result<Vec<u8>, Error> {
+        self.shared
+            .find(&self.shared.datagram_arrived, |state| {
+                state.arrived.pop_front().map(Ok).or_else(|| Some(Err(Error::Closed(state.closed.clone()?))))
+            })
+            .await
+    }
+
+    /// The largest datagram that every path carries now; `None` if the peer accepts none.
+    #[must_use]
+    pub fn max_datagram_size(&self) -> Option<usize> {
+        self.shared.state().max_datagram
+    }
+
+    /// Closes the connection at once; the peer learns `code` and `reason`. What was not delivered is lost.
+    pub fn close(&self, code: u64, reason: &[u8]) {
+        self.guard.door.send(Request::Close(self.guard.id, code, reason.to_vec()));
+    }
+
+    /// Waits until the connection is over, and says why.
+    pub async fn closed(&self) -> CloseReason {
+        self.shared.find(&self.shared.changed, |state| state.closed.clone()).await
+    }
+
+    /// The application protocol that both ends agreed on.
+    #[must_use]
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.shared.alpn.as_deref()
+    }
+
+    /// The peer's certificate (DER); clients show none.
+    #[must_use]
+    pub fn peer_certificate(&self) -> Option<&[u8]> {
+        self.shared.peer_certificate.as_deref()
+    }
+
+    /// The peer's address on the oldest path.
+    #[must_use]
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.shared.state().paths.first().map(|path| path.tuple.peer)
+    }
+
+    /// Fills `out` with keying material that only the two ends of this connection can know (RFC 8446 §7.5).
+    ///
+    /// # Errors
+    /// If the connection is over or the TLS stack refuses the length.
+    pub async fn export_keying_material(
+        &self,
+        out: &mut [u8],
+        label: &[u8],
+        context: &[u8],
+    ) -> Result<(), Error> {
+        let (len, label, context) = (out.len(), label.to_vec(), context.to_vec());
+        let material =
+            self.ask(|connection, reply| Request::Export { connection, len, label, context, reply }).await?;
+        out.copy_from_slice(&material);
+        Ok(())
+    }
+
+    /// Counters, at most 50 ms old while something happens on the connection.
+    #[must_use]
+    pub fn stats(&self) -> ConnectionStats {
+        self.shared.state().stats
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(ConnectionId, Reply<T>) -> Request) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.guard.door.send(request(self.guard.id, reply));
+        match answer.await {
+            Ok(answer) => answer,
+            // Dropped with the request: there was no connection any more to ask.
+            Err(_) => Err(self.shared.state().closed.clone().map_or(Error::EndpointGone, Error::Closed)),
+        }
+    }
+
+    /// Waits for something in the shared state; what is there counts even if the connection is over.
+    async fn find<T>(
+        &self,
+        mut look: impl FnMut(&mut crate::bridge::shared::State) -> Option<T>,
+    ) -> Result<T, Error> {
+        self.shared
+            .find(&self.shared.changed, |state| match look(state) {
+                Some(found) => Some(Ok(found)),
+                None => Some(Err(Error::Closed(state.closed.clone()?))),
+            })
+            .await
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.shared.state();
+        f.debug_struct("Connection")
+            .field("id", &self.guard.id)
+            .field("peer", &state.paths.first().map(|path| path.tuple.peer))
+            .field("paths", &state.paths.len())
+            .field("closed", &state.closed)
+            .finish_non_exhaustive()
+    }
+}

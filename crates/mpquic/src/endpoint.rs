@@ -1,0 +1,186 @@
+//! The endpoint's handle: sockets in, connections out, a thread behind it.
+
+use crate::bridge::door::{ConnectRequest, Door, Request};
+use crate::bridge::{Accepting, Bridge};
+use crate::config::{ClientConfig, ServerConfig};
+use crate::connection::Connection;
+use crate::error::ConnectError;
+use crate::locked;
+use core::fmt;
+use core::sync::atomic::AtomicBool;
+use mpquic_base::{FourTuple, Rng};
+use mpquic_engine::{Shard, SocketIo};
+use mpquic_net::{Clock, PoolConfig, Socket, SocketOptions};
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use tokio::sync::oneshot;
+
+/// One UDP socket per link, and the thread that serves all connections over them.
+///
+/// Clones are handles on the same endpoint. Dropping the last one closes every connection and waits until the thread
+/// has ended, which takes well under a second; [`Endpoint::shutdown`] does the same without blocking.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use mpquic::{ClientConfig, Endpoint, Identity, Pin, ServerConfig};
+///
+/// let identity = Identity::self_signed(&["example.org"])?;
+/// let pin = Pin::Certificate(identity.fingerprint());
+/// let server = Endpoint::server(ServerConfig::new(identity, &[b"echo"])?, &["0.0.0.0:4433".parse()?])?;
+/// tokio::spawn(async move {
+///     while let Some(connection) = server.accept().await {
+///         tokio::spawn(async move {
+///             while let Ok((mut send, mut recv)) = connection.accept_bi().await {
+///                 let request = recv.read_to_end(1 << 20).await?;
+///                 send.write_all(&request).await?;
+///                 send.finish()?;
+///             }
+///             Ok::<(), std::io::Error>(())
+///         });
+///     }
+/// });
+///
+/// // Two links: one socket on each.
+/// let client = Endpoint::client(&["192.0.2.1:0".parse()?, "198.51.100.1:0".parse()?])?;
+/// let (first, second) = (client.local_addrs()[0], client.local_addrs()[1]);
+/// let peer = "203.0.113.1:4433".parse()?;
+/// let config = ClientConfig::pinned(&[pin], &[b"echo"])?;
+/// let connection = client.connect(&config, "example.org", first, peer).await?;
+/// connection.open_path(second, peer, false).await?;
+///
+/// let (mut send, mut recv) = connection.open_bi().await?;
+/// send.write_all(b"over both links").await?;
+/// send.finish()?;
+/// assert_eq!(recv.read_to_end(1 << 20).await?, b"over both links");
+/// connection.close(0, b"done");
+/// client.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Endpoint {
+    shard: Arc<ShardHandle>,
+}
+
+struct ShardHandle {
+    door: Arc<Door>,
+    accepting: Arc<Accepting>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Endpoint {
+    /// Binds one UDP socket to each address; port 0 picks a free one.
+    ///
+    /// # Errors
+    /// What the system reports about sockets or the thread; [`io::ErrorKind::InvalidInput`] without any address.
+    pub fn client(binds: &[SocketAddr]) -> io::Result<Self> {
+        Self::start(None, binds)
+    }
+
+    /// As [`Endpoint::client`], and accepts connections.
+    ///
+    /// # Errors
+    /// As [`Endpoint::client`].
+    pub fn server(config: ServerConfig, binds: &[SocketAddr]) -> io::Result<Self> {
+        Self::start(Some(config.proto), binds)
+    }
+
+    fn start(server: Option<mpquic_proto::ServerConfig>, binds: &[SocketAddr]) -> io::Result<Self> {
+        if binds.is_empty() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "an endpoint needs at least one address",
+            ));
+        }
+        let options = SocketOptions::default();
+        let sockets =
+            binds.iter().map(|bind| Socket::bind(*bind, &options)).collect::<io::Result<Vec<_>>>()?;
+        let mut io = SocketIo::new(Clock::start(), sockets)?;
+        let mut seed = [0; 32];
+        File::open("/dev/urandom")?.read_exact(&mut seed)?;
+        let door = Arc::new(Door::new(io.waker(), io.local_addrs().collect()));
+        let accepting = Arc::new(Accepting::default());
+        let stop = Arc::new(AtomicBool::new(false));
+        let bridge = Bridge::new(Arc::clone(&door), Arc::clone(&accepting), Arc::clone(&stop));
+        let thread = std::thread::Builder::new().name("mpquic".into()).spawn(move || {
+            let endpoint = mpquic_proto::Endpoint::new(server, Rng::from_seed(seed));
+            let mut shard = Shard::new(endpoint, PoolConfig::default(), bridge);
+            // If the poller itself fails, the shard ends like after a shutdown: dropping it tells everybody.
+            mpquic_engine::run(&mut shard, &mut io, &stop).ok();
+        })?;
+        let shard = ShardHandle { door, accepting, thread: Mutex::new(Some(thread)) };
+        Ok(Self { shard: Arc::new(shard) })
+    }
+
+    /// Where the sockets are bound, in the order in which they were asked for.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        self.shard.door.addresses()
+    }
+
+    /// Connects from one of the endpoint's addresses to `peer`. Given up, it leaves no connection behind.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn connect(
+        &self,
+        config: &ClientConfig,
+        server_name: &str,
+        local: SocketAddr,
+        peer: SocketAddr,
+    ) -> Result<Connection, ConnectError> {
+        let door = &self.shard.door;
+        let local = door.source(local, peer).ok_or(ConnectError::NoSuchAddress(local))?;
+        let (reply, answer) = oneshot::channel();
+        door.send(Request::Connect(Box::new(ConnectRequest {
+            config: config.proto.clone(),
+            pinned: config.pinned,
+            server_name: server_name.to_owned(),
+            tuple: FourTuple { local, peer },
+            reply,
+        })));
+        answer.await.unwrap_or(Err(ConnectError::EndpointGone))
+    }
+
+    /// The next connection of a peer whose handshake is complete; `None` once the endpoint was shut down.
+    pub async fn accept(&self) -> Option<Connection> {
+        let ShardHandle { door, accepting, .. } = &*self.shard;
+        loop {
+            let rung = accepting.changed.notified();
+            tokio::pin!(rung);
+            rung.as_mut().enable();
+            if let Some(connection) = locked(&accepting.queue).pop_front() {
+                return Some(connection);
+            }
+            if door.is_closed() {
+                return None;
+            }
+            rung.await;
+        }
+    }
+
+    /// Closes every connection with code 0, waits until the peers have been told (not for longer than 0.7 s), and ends
+    /// the thread. What was written and not yet delivered is lost: see [`crate::SendStream::finished`].
+    pub async fn shutdown(&self) {
+        self.shard.door.send(Request::Shutdown);
+        self.shard.door.closed().await;
+    }
+}
+
+impl Drop for ShardHandle {
+    fn drop(&mut self) {
+        self.door.send(Request::Shutdown);
+        let thread = locked(&self.thread).take();
+        // A panic of the thread was reported when it happened.
+        thread.into_iter().for_each(|thread| drop(thread.join()));
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("local_addrs", &self.local_addrs()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,209 @@
+//! The handles of a stream's two halves.
+
+use crate::bridge::door::Request;
+use crate::bridge::mailbox::{Fetched, Inbox, Outbox};
+use crate::connection::Guard;
+use crate::error::{ReadError, WriteError};
+use core::future::poll_fn;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use mpquic_base::StreamId;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Room that [`RecvStream::read_to_end`] asks for beyond what it has.
+const READ_STEP: usize = 64 * 1024;
+
+/// The sending half. Dropped before [`SendStream::finish`], it resets the stream with code 0.
+#[derive(Debug)]
+pub struct SendStream {
+    guard: Arc<Guard>,
+    id: StreamId,
+    outbox: Arc<Outbox>,
+}
+
+impl SendStream {
+    pub(crate) const fn new(guard: Arc<Guard>, id: StreamId, outbox: Arc<Outbox>) -> Self {
+        Self { guard, id, outbox }
+    }
+
+    #[must_use]
+    pub const fn id(&self) -> StreamId {
+        self.id
+    }
+
+    /// Takes as much of `data` as there is room for, at least one byte; waits while there is none.
+    ///
+    /// # Errors
+    /// If the peer stopped the stream, it was finished, or the connection is over.
+    pub async fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
+        poll_fn(|cx| self.write_some(cx, data)).await
+    }
+
+    /// Takes all of `data`. Given up, it may have taken part of it.
+    ///
+    /// # Errors
+    /// As [`SendStream::write`].
+    pub async fn write_all(&mut self, data: &[u8]) -> Result<(), WriteError> {
+        let mut rest = data;
+        while !rest.is_empty() {
+            let n = self.write(rest).await?;
+            rest = &rest[n..];
+        }
+        Ok(())
+    }
+
+    /// Ends the stream after what was written. Everything is delivered even if the handle is dropped then.
+    ///
+    /// # Errors
+    /// If the peer stopped the stream, it was reset, or the connection is over.
+    pub fn finish(&mut self) -> Result<(), WriteError> {
+        if self.outbox.finish()? {
+            self.guard.door.send(Request::Write(self.guard.id, self.id));
+        }
+        Ok(())
+    }
+
+    /// Waits until the peer has everything, the end included. To be called after [`SendStream::finish`].
+    ///
+    /// # Errors
+    /// If the peer stopped the stream, it was reset, or the connection ended before.
+    pub async fn finished(&mut self) -> Result<(), WriteError> {
+        poll_fn(|cx| self.outbox.poll_over(cx)).await
+    }
+
+    /// Gives up sending; what was not delivered may never be. The peer learns `code`.
+    pub fn reset(&mut self, code: u64) {
+        self.outbox.end(Err(WriteError::Finished));
+        self.guard.door.send(Request::Reset(self.guard.id, self.id, code));
+    }
+
+    fn write_some(&self, cx: &Context<'_>, data: &[u8]) -> Poll<Result<usize, WriteError>> {
+        let (n, tell) = ready!(self.outbox.poll_write(cx, data))?;
+        if tell {
+            self.guard.door.send(Request::Write(self.guard.id, self.id));
+        }
+        Poll::Ready(Ok(n))
+    }
+}
+
+impl Drop for SendStream {
+    fn drop(&mut self) {
+        if !self.outbox.is_finished() {
+            self.reset(0);
+        }
+    }
+}
+
+impl AsyncWrite for SendStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.write_some(cx, data).map_err(io::Error::from)
+    }
+
+    /// What was written is on its way without being asked.
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// As [`SendStream::finish`]: does not wait for delivery.
+    fn poll_shutdown(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.finish().map_err(io::Error::from))
+    }
+}
+
+/// The receiving half. Dropped before its end, it asks the peer to stop with code 0.
+#[derive(Debug)]
+pub struct RecvStream {
+    guard: Arc<Guard>,
+    id: StreamId,
+    inbox: Arc<Inbox>,
+    /// Fetched and not yet read.
+    bytes: VecDeque<u8>,
+}
+
+impl RecvStream {
+    pub(crate) const fn new(guard: Arc<Guard>, id: StreamId, inbox: Arc<Inbox>) -> Self {
+        Self { guard, id, inbox, bytes: VecDeque::new() }
+    }
+
+    #[must_use]
+    pub const fn id(&self) -> StreamId {
+        self.id
+    }
+
+    /// Copies the next bytes into `out`, at least one; `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// If the peer reset the stream, it was stopped here, or the connection ended before it.
+    pub async fn read(&mut self, out: &mut [u8]) -> Result<Option<usize>, ReadError> {
+        poll_fn(|cx| self.read_some(cx, out)).await
+    }
+
+    /// Everything up to the end of the stream. Given up, what it had read is lost.
+    ///
+    /// # Errors
+    /// As [`RecvStream::read`]; [`ReadError::TooLong`] if there are more than `limit` bytes.
+    pub async fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>, ReadError> {
+        let mut all = Vec::new();
+        loop {
+            let len = all.len();
+            all.resize(len.saturating_add(READ_STEP).min(limit.saturating_add(1)), 0);
+            let read = self.read(&mut all[len..]).await?;
+            all.truncate(len + read.unwrap_or(0));
+            if all.len() > limit {
+                return Err(ReadError::TooLong);
+            }
+            if read.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Gives up reading, and asks the peer to stop sending with `code`.
+    pub fn stop(&mut self, code: u64) {
+        self.bytes.clear();
+        self.inbox.end(Err(ReadError::Stopped));
+        self.guard.door.send(Request::Stop(self.guard.id, self.id, code));
+    }
+
+    fn read_some(&mut self, cx: &Context<'_>, out: &mut [u8]) -> Poll<Result<Option<usize>, ReadError>> {
+        if out.is_empty() {
+            return Poll::Ready(Ok(Some(0)));
+        }
+        if self.bytes.is_empty() {
+            match ready!(self.inbox.poll_fetch(cx, &mut self.bytes))? {
+                Fetched::End => return Poll::Ready(Ok(None)),
+                Fetched::Bytes => {}
+                Fetched::BytesAndRoom => self.guard.door.send(Request::Read(self.guard.id, self.id)),
+            }
+        }
+        let mut copied = 0;
+        let (front, back) = self.bytes.as_slices();
+        for part in [front, back] {
+            let n = part.len().min(out.len() - copied);
+            out[copied..copied + n].copy_from_slice(&part[..n]);
+            copied += n;
+        }
+        self.bytes.drain(..copied);
+        Poll::Ready(Ok(Some(copied)))
+    }
+}
+
+impl Drop for RecvStream {
+    fn drop(&mut self) {
+        if !self.inbox.is_over() {
+            self.stop(0);
+        }
+    }
+}
+
+impl AsyncRead for RecvStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let read = ready!(this.read_some(cx, buf.initialize_unfilled()))?;
+        buf.advance(read.unwrap_or(0));
+        Poll::Ready(Ok(()))
+    }
+}

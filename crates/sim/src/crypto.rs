@@ -1,0 +1,270 @@
+//! A transparent stand-in for TLS: no secrets, but every rule about keys is enforced.
+//!
+//! Packets stay readable and carry a checksum over everything that a real key would bind: level, direction, phase, path,
+//! packet number, header and payload. Sealing two packets under one key, path and number panics, because with a
+//! real cipher it would give the key away. Everything is deterministic.
+
+use mpquic_base::{Cid, PathId, Role};
+use mpquic_proto::crypto::{
+    ClientCrypto, DirectionKeys, Forged, HeaderKey, InitialCrypto, LevelKeys, NewKeys, NextPhase, PacketKey,
+    PhaseKeys, ServerCrypto, Session, TlsFailure,
+};
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+const TAG_LEN: usize = 16;
+const SAMPLE_LEN: usize = 16;
+/// What a server sends besides its parameters, so that its first flight needs several packets.
+const CERTIFICATE_LEN: usize = 2500;
+
+/// Both ends' configuration; the same value serves clients and servers.
+#[derive(Debug, Default)]
+pub struct PlainCrypto;
+
+impl InitialCrypto for PlainCrypto {
+    fn initial_keys(&self, version: u32, dcid: &Cid, role: Role) -> LevelKeys {
+        level_keys(mix(u64::from(version), dcid.as_slice()), role)
+    }
+}
+
+impl ClientCrypto for PlainCrypto {
+    fn start(self: Arc<Self>, _: u32, _: &str, parameters: Vec<u8>) -> Result<Box<dyn Session>, String> {
+        let mut session = PlainSession::new(Role::Client);
+        session.outbox.push(Out::Message(message(&parameters)));
+        Ok(Box::new(session))
+    }
+}
+
+impl ServerCrypto for PlainCrypto {
+    fn start(self: Arc<Self>, _: u32, parameters: Vec<u8>) -> Result<Box<dyn Session>, String> {
+        let mut session = PlainSession::new(Role::Server);
+        session.local = parameters;
+        Ok(Box::new(session))
+    }
+}
+
+enum Out {
+    Message(Vec<u8>),
+    Handshake,
+    OneRtt,
+}
+
+/// Client: hello with parameters. Server: hello; then parameters, certificate. Client: finished.
+struct PlainSession {
+    role: Role,
+    local: Vec<u8>,
+    peer: Option<Vec<u8>>,
+    inbox: Vec<u8>,
+    messages_read: usize,
+    outbox: Vec<Out>,
+    done: bool,
+}
+
+impl PlainSession {
+    const fn new(role: Role) -> Self {
+        Self {
+            role,
+            local: Vec::new(),
+            peer: None,
+            inbox: Vec::new(),
+            messages_read: 0,
+            outbox: Vec::new(),
+            done: false,
+        }
+    }
+
+    fn on_message(&mut self, body: Vec<u8>) -> Result<(), TlsFailure> {
+        self.messages_read += 1;
+        match (self.role, self.messages_read) {
+            (Role::Server, 1) => {
+                self.peer = Some(body);
+                let hello = message(b"server hello");
+                let rest = [message(&self.local), message(&[0xce; CERTIFICATE_LEN])].concat();
+                self.outbox.extend([Out::Message(hello), Out::Handshake, Out::Message(rest), Out::OneRtt]);
+            }
+            (Role::Server, 2) => self.done = true,
+            (Role::Client, 1) => self.outbox.push(Out::Handshake),
+            (Role::Client, 2) => self.peer = Some(body),
+            (Role::Client, 3) => {
+                self.outbox.extend([Out::Message(message(b"client finished")), Out::OneRtt]);
+                self.done = true;
+            }
+            _ => return Err(TlsFailure { alert: 10, reason: "unexpected message".into() }),
+        }
+        Ok(())
+    }
+}
+
+impl Session for PlainSession {
+    fn read(&mut self, data: &[u8]) -> Result<(), TlsFailure> {
+        self.inbox.extend_from_slice(data);
+        while let Some((head, rest)) = self.inbox.split_first_chunk::<2>() {
+            let len = usize::from(u16::from_be_bytes(*head));
+            let Some(body) = rest.get(..len).map(<[u8]>::to_vec) else { break };
+            self.inbox.drain(..2 + len);
+            self.on_message(body)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, out: &mut Vec<u8>) -> Option<NewKeys> {
+        while !self.outbox.is_empty() {
+            match self.outbox.remove(0) {
+                Out::Message(bytes) => out.extend(bytes),
+                Out::Handshake => return Some(NewKeys::Handshake(level_keys(HANDSHAKE, self.role))),
+                Out::OneRtt => {
+                    let next = Box::new(PlainPhases { role: self.role, phase: 0 });
+                    return Some(NewKeys::OneRtt { keys: level_keys(ONE_RTT, self.role), next });
+                }
+            }
+        }
+        None
+    }
+
+    fn is_handshaking(&self) -> bool {
+        !self.done
+    }
+
+    fn peer_parameters(&self) -> Option<&[u8]> {
+        self.peer.as_deref()
+    }
+
+    fn alpn(&self) -> Option<&[u8]> {
+        Some(b"sim")
+    }
+
+    fn peer_certificate(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn export(&self, out: &mut [u8], label: &[u8], context: &[u8]) -> bool {
+        let seed = mix(mix(0, label), context);
+        out.chunks_mut(8).zip(1u64..).for_each(|(chunk, i)| {
+            chunk.copy_from_slice(&seed.wrapping_mul(i).to_be_bytes()[..chunk.len()]);
+        });
+        self.done
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+const HANDSHAKE: u64 = 0x1000;
+const ONE_RTT: u64 = 0x2000;
+
+struct PlainPhases {
+    role: Role,
+    phase: u64,
+}
+
+impl NextPhase for PlainPhases {
+    fn next(&mut self) -> PhaseKeys {
+        self.phase += 1;
+        let secret = ONE_RTT + self.phase;
+        let key = |by| Box::new(PlainKey::new(secret, by));
+        PhaseKeys { local: key(self.role), peer: key(self.role.peer()) }
+    }
+}
+
+fn level_keys(secret: u64, role: Role) -> LevelKeys {
+    let one = |by: Role| DirectionKeys {
+        header: Box::new(PlainHeader),
+        packet: Box::new(PlainKey::new(secret, by)),
+    };
+    LevelKeys { local: one(role), peer: one(role.peer()) }
+}
+
+fn message(body: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(body.len()).expect("simulated handshake messages are short");
+    [&len.to_be_bytes(), body].concat()
+}
+
+struct PlainHeader;
+
+fn mask(sample: &[u8]) -> [u8; 5] {
+    let hash = mix(0x4d, sample).to_be_bytes();
+    [hash[0], hash[1], hash[2], hash[3], hash[4]]
+}
+
+impl HeaderKey for PlainHeader {
+    fn sample_len(&self) -> usize {
+        SAMPLE_LEN
+    }
+
+    fn protect(&self, sample: &[u8], first: &mut u8, pn: &mut [u8]) {
+        let mask = mask(sample);
+        *first ^= mask[0] & if *first & 0x80 == 0 { 0x1f } else { 0x0f };
+        pn.iter_mut().zip(&mask[1..]).for_each(|(b, m)| *b ^= m);
+    }
+
+    fn unprotect(&self, sample: &[u8], first: &mut u8, pn: &mut [u8]) {
+        let mask = mask(sample);
+        *first ^= mask[0] & if *first & 0x80 == 0 { 0x1f } else { 0x0f };
+        let len = usize::from(*first & 3) + 1;
+        pn.iter_mut().take(len).zip(&mask[1..]).for_each(|(b, m)| *b ^= m);
+    }
+}
+
+struct PlainKey {
+    secret: u64,
+    /// The highest number sealed per path: numbers only ever grow.
+    sealed: Mutex<BTreeMap<PathId, u64>>,
+}
+
+impl PlainKey {
+    fn new(secret: u64, by: Role) -> Self {
+        Self { secret: mix(secret, &[u8::from(by.is_client())]), sealed: Mutex::default() }
+    }
+
+    fn tag(&self, path: PathId, pn: u64, header: &[u8], payload: &[u8]) -> [u8; TAG_LEN] {
+        let bound = self.secret ^ u64::from(path.0).rotate_left(40) ^ pn.rotate_left(7);
+        let low = mix(mix(bound, header), payload);
+        let mut tag = [0; TAG_LEN];
+        tag[..8].copy_from_slice(&low.to_be_bytes());
+        tag[8..].copy_from_slice(&mix(low, &[1]).to_be_bytes());
+        tag
+    }
+}
+
+impl PacketKey for PlainKey {
+    fn seal(&self, path: PathId, pn: u64, header: &[u8], payload: &mut [u8]) {
+        let before = self.sealed.lock().unwrap_or_else(PoisonError::into_inner).insert(path, pn);
+        assert!(
+            before.is_none_or(|b| b < pn),
+            "number {pn} of {path:?} sealed after {before:?}: nonce reuse"
+        );
+        let (text, tag) = payload.split_at_mut(payload.len() - TAG_LEN);
+        tag.copy_from_slice(&self.tag(path, pn, header, text));
+    }
+
+    fn open(&self, path: PathId, pn: u64, header: &[u8], payload: &mut [u8]) -> Result<usize, Forged> {
+        let (text, tag) = payload.split_last_chunk::<TAG_LEN>().ok_or(Forged)?;
+        if *tag == self.tag(path, pn, header, text) { Ok(text.len()) } else { Err(Forged) }
+    }
+
+    fn tag_len(&self) -> usize {
+        TAG_LEN
+    }
+
+    fn confidentiality_limit(&self) -> u64 {
+        1 << 23
+    }
+
+    fn integrity_limit(&self) -> u64 {
+        1 << 52
+    }
+}
+
+/// A quick mixing hash; it only has to notice damage.
+fn mix(seed: u64, bytes: &[u8]) -> u64 {
+    let mut hash = seed ^ 0x9e37_79b9_7f4a_7c15;
+    for chunk in bytes.chunks(8) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        hash ^= hash >> 32;
+    }
+    hash ^ bytes.len() as u64
+}

@@ -1,0 +1,187 @@
+//! One end of the world: an endpoint and a plain queue in place of the wheel.
+
+use crate::crypto::PlainCrypto;
+use mpquic_base::{Ecn, FourTuple, Rng, Time};
+use mpquic_proto::{
+    ClientConfig, Connection, ConnectionCounters, ConnectionId, Endpoint, EndpointCounters, Event, Fate,
+    PathStats, Received, Refused, ServerConfig, Tag, TransportConfig,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Which end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    Client,
+    Server,
+}
+
+impl Side {
+    #[must_use]
+    pub const fn peer(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+struct Waiting {
+    id: Option<ConnectionId>,
+    tag: Tag,
+    tuple: FourTuple,
+    segment: usize,
+    bytes: Vec<u8>,
+}
+
+pub struct Node {
+    endpoint: Endpoint,
+    /// Batches by departure, then by the order they were handed over.
+    wheel: BTreeMap<(Time, u64), Waiting>,
+    handed_over: u64,
+    /// Something may have to be sent although no timer is due.
+    awake: bool,
+    ids: Vec<ConnectionId>,
+    buffer: Vec<u8>,
+    mtu_ceiling: usize,
+}
+
+impl Node {
+    pub(super) fn client(config: &TransportConfig, rng: Rng) -> Self {
+        Self::new(Endpoint::new(None, rng), config)
+    }
+
+    pub(super) fn server(config: &TransportConfig, rng: Rng) -> Self {
+        let server = ServerConfig {
+            crypto: Arc::new(PlainCrypto),
+            transport: Arc::new(config.clone()),
+            max_connections: 16,
+        };
+        Self::new(Endpoint::new(Some(server), rng), config)
+    }
+
+    fn new(endpoint: Endpoint, config: &TransportConfig) -> Self {
+        Self {
+            endpoint,
+            wheel: BTreeMap::new(),
+            handed_over: 0,
+            awake: true,
+            ids: Vec::new(),
+            buffer: vec![0; 65_536],
+            mtu_ceiling: usize::from(config.mtu_ceiling),
+        }
+    }
+
+    pub(super) fn connect(&mut self, now: Time, config: &TransportConfig, tuple: FourTuple) -> ConnectionId {
+        let config = ClientConfig { crypto: Arc::new(PlainCrypto), transport: Arc::new(config.clone()) };
+        let id = self.endpoint.connect(now, &config, "sim", tuple).expect("the stand-in never refuses");
+        self.ids.push(id);
+        id
+    }
+
+    pub(super) fn is_confirmed(&self, id: ConnectionId) -> bool {
+        self.endpoint.peek(id).is_some_and(Connection::is_confirmed)
+    }
+
+    pub(super) fn open_path(&mut self, now: Time, id: ConnectionId, tuple: FourTuple) -> Result<(), Refused> {
+        self.awake = true;
+        self.connection(id).ok_or(Refused::Closed)?.open_path(now, tuple, false).map(|_| ())
+    }
+
+    pub(super) const fn wake(&mut self) {
+        self.awake = true;
+    }
+
+    /// The connection, to act on as its application.
+    pub fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.awake = true;
+        self.endpoint.connection(id)
+    }
+
+    /// The node's `n`th connection.
+    #[must_use]
+    pub fn id(&self, n: usize) -> Option<ConnectionId> {
+        self.ids.get(n).copied()
+    }
+
+    pub(super) fn paths(&self, n: usize) -> Vec<PathStats> {
+        let connection = self.ids.get(n).and_then(|id| self.endpoint.peek(*id));
+        connection.map_or_else(Vec::new, |c| c.path_stats().collect())
+    }
+
+    /// The endpoint's counters, and those of its first connection.
+    pub(super) fn counters(&self) -> (EndpointCounters, Option<ConnectionCounters>) {
+        let first = self.ids.first().and_then(|id| self.endpoint.peek(*id));
+        (self.endpoint.counters(), first.map(Connection::counters))
+    }
+
+    pub(crate) fn audit(&mut self) -> Result<(), String> {
+        self.ids.iter().filter_map(|id| self.endpoint.peek(*id)).try_for_each(Connection::audit)
+    }
+
+    pub(super) fn receive(&mut self, now: Time, tuple: FourTuple, ecn: Ecn, bytes: &mut [u8]) {
+        self.awake = true;
+        self.endpoint.receive(now, Received { tuple, ecn }, bytes);
+    }
+
+    pub(super) fn next(&self) -> Option<Time> {
+        if self.awake {
+            return Some(Time::ZERO);
+        }
+        Time::soonest(self.endpoint.deadline(), self.wheel.first_key_value().map(|((at, _), _)| *at))
+    }
+
+    pub(super) fn expire(&mut self, now: Time) {
+        self.endpoint.expire(now);
+    }
+
+    pub(super) fn event(&mut self) -> Option<(ConnectionId, Event)> {
+        let event = self.endpoint.event()?;
+        if !self.ids.contains(&event.0) {
+            self.ids.push(event.0);
+        }
+        Some(event)
+    }
+
+    /// Takes batches from the endpoint and releases those that are due, cut into datagrams.
+    pub(super) fn transmit(&mut self, now: Time, departed: &mut Vec<(FourTuple, Vec<u8>)>) {
+        loop {
+            while let Some((id, transmit)) = self.endpoint.transmit(now, &mut self.buffer) {
+                assert!(
+                    transmit.segment <= self.mtu_ceiling,
+                    "a datagram above the largest MTU: {transmit:?}"
+                );
+                let waiting = Waiting {
+                    id,
+                    tag: transmit.tag,
+                    tuple: transmit.tuple,
+                    segment: transmit.segment,
+                    bytes: self.buffer[..transmit.len].to_vec(),
+                };
+                self.handed_over += 1;
+                self.wheel.insert((transmit.departs_at.max(now), self.handed_over), waiting);
+            }
+            let mut released = false;
+            while let Some(entry) = self.wheel.first_entry().filter(|e| e.key().0 <= now) {
+                let waiting = entry.remove();
+                released = true;
+                for datagram in waiting.bytes.chunks(waiting.segment) {
+                    departed.push((waiting.tuple, datagram.to_vec()));
+                }
+                if let Some(id) = waiting.id {
+                    self.endpoint.settle(now, id, waiting.tag, Fate::Sent(now));
+                }
+            }
+            if !released {
+                self.awake = false;
+                return;
+            }
+        }
+    }
+}
+
+impl core::fmt::Debug for Node {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Node").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
