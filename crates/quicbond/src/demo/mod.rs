@@ -130,7 +130,8 @@ async fn compare(plan: &Plan, report: &mut Report, out: Output, stop: &Stop) {
         Verdict::Stopped if stop.is_requested() => {}
         verdict => {
             let stopped = verdict == Verdict::Stopped;
-            report.best = Some(Alone { name, bytes: outcome.bytes, time: outcome.time, stopped });
+            report.best =
+                Some(Alone { name, bytes: outcome.bytes, whole: report.bytes, time: outcome.time, stopped });
         }
     }
 }

@@ -60,6 +60,8 @@ pub(crate) struct LinkReport {
 pub(crate) struct Alone {
     pub(crate) name: String,
     pub(crate) bytes: u64,
+    /// What all links together carried; more than this one was given if that would have taken too long.
+    pub(crate) whole: u64,
     pub(crate) time: Duration,
     /// The time was up before the data was through.
     pub(crate) stopped: bool,
@@ -142,9 +144,11 @@ impl Alone {
 
     fn describe(&self, bonded: f64) -> String {
         let end = if self.stopped { ", then stopped" } else { "" };
+        let of =
+            if self.bytes < self.whole { format!(" of {}", text::bytes(self.whole)) } else { String::new() };
         let times = if self.goodput() > 0.0 { bonded / self.goodput() } else { f64::INFINITY };
         format!(
-            "{}   ({}, undisturbed, {} in {:.1} s{end}): together {times:.2} times that",
+            "{}   ({}, undisturbed, {}{of} in {:.1} s{end}): together {times:.2} times that",
             text::mbps(self.goodput()),
             self.name,
             text::bytes(self.bytes),

@@ -75,6 +75,7 @@ fn the_table_says_everything() {
     report.best = Some(Alone {
         name: "fibre".to_owned(),
         bytes: 25_000_000,
+        whole: 100_000_000,
         time: Duration::from_secs(4),
         stopped: true,
     });
@@ -88,7 +89,7 @@ fn the_table_says_everything() {
         "efficiency         80.0 %   (packet headers leave at most 95.6 %",
         "longest gap        23 ms",
         "SHA-256            verified, e3b0c44298fc1c14...",
-        "best link alone    50.0 Mbit/s   (fibre, undisturbed, 25.0 MB in 4.0 s, then stopped): together 1.60 times that",
+        "best link alone    50.0 Mbit/s   (fibre, undisturbed, 25.0 MB of 100.0 MB in 4.0 s, then stopped): together 1.60 times that",
         "note: look out",
     ] {
         assert!(table.contains(part), "{part:?} is not in:\n{table}");
