@@ -6,7 +6,7 @@ use crate::event::{Event, PathEvent};
 use crate::frames::Token;
 use crate::handshake::LevelId;
 use crate::path::{AckMeta, Path, Recovery, Verdict};
-use mpquic_base::{Duration, PathId, Time};
+use mpquic_base::{Duration, PathId, Rate, Time};
 use mpquic_wire::frame::Ack;
 
 use super::receive::Opened;
@@ -87,9 +87,22 @@ impl Connection {
             self.push_event(Event::Path(PathEvent::Recovered(id)));
         }
         if verdict.progress {
-            let windows: u64 = self.paths.iter().map(|p| p.recovery.window()).sum();
-            self.streams.set_send_window_hint(windows.saturating_mul(2));
+            self.size_send_buffers();
         }
+    }
+
+    /// What is sent stays buffered until everything before it arrived, and that waits for the slowest path: all paths
+    /// together send for that long, and once more for what has to be sent again.
+    fn size_send_buffers(&mut self) {
+        let usable = self.paths.iter().filter(|p| p.is_usable());
+        let (mut windows, mut rate, mut slowest) = (0u64, 0u64, Duration::ZERO);
+        for path in usable {
+            windows = windows.saturating_add(path.recovery.window());
+            rate = rate.saturating_add(path.recovery.pacer.rate().bytes_per_second());
+            slowest = slowest.max(path.recovery.rtt.smoothed() + path.recovery.rtt.variance() * 4);
+        }
+        let in_order = Rate::from_bytes_per_second(rate).bytes_in(slowest * 2);
+        self.streams.set_send_window_hint(in_order.max(windows.saturating_mul(2)));
     }
 
     /// Sends the collected tokens home.

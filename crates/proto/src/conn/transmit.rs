@@ -65,9 +65,8 @@ impl Connection {
         }
         if self.read_since_tune {
             self.read_since_tune = false;
-            let slowest =
-                self.paths.iter().filter(|p| p.is_usable()).map(|p| p.recovery.rtt.smoothed()).max();
-            self.streams.tune(now, slowest.unwrap_or(self.config.initial_rtt));
+            let patience = self.reordering_span();
+            self.streams.tune(now, patience);
         }
         if self.keys.as_ref().is_some_and(|k| k.wants_update() && self.handshake.is_confirmed()) {
             let keep = self.largest_pto() * 3;
@@ -90,6 +89,14 @@ impl Connection {
         self.counters.transmissions += 1;
         self.counters.datagrams_sent += sent.len.div_ceil(sent.segment) as u64;
         Some(sent)
+    }
+
+    /// How long data of the fastest path may wait for what the slowest one carries. A receiver's own RTT samples know
+    /// nothing of the queue that the sender builds, nor of the round trip that a lost packet costs: hence the double.
+    fn reordering_span(&self) -> Duration {
+        let usable = self.paths.iter().filter(|p| p.is_usable());
+        let slowest = usable.map(|p| p.recovery.rtt.smoothed() + p.recovery.rtt.variance() * 4).max();
+        slowest.unwrap_or(self.config.initial_rtt) * 2
     }
 
     /// Initial and Handshake packets, coalesced into one datagram on path 0.
@@ -408,7 +415,7 @@ impl Connection {
                 let until = if pad && self.handshake.handshake.is_some() { limit / 2 } else { limit };
                 let to = until.max(len);
                 let size = self.long_packet(level, now, &mut out[len..to], pad, |_, frames| {
-                    write_close(&close, false, frames)
+                    write_close(&close, false, frames);
                 });
                 len += size.unwrap_or(0);
             }
