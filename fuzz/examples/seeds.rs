@@ -196,32 +196,33 @@ fn parameters() -> Vec<(String, Vec<u8>)> {
             [&[0], &offer.encode(Role::Client, None)[..]].concat()
         }),
     ];
-    // Each known parameter alone with a value at or over its edge.
-    let edges: [(&str, &[u8]); 16] = [
-        ("idle-max", &[0x01, 8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
-        ("reset-token-15", &[0x02, 15, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]),
-        ("payload-1199", &[0x03, 2, 0x44, 0xaf]),
-        ("payload-1200", &[0x03, 2, 0x44, 0xb0]),
-        ("streams-2-60", &[0x08, 8, 0xd0, 0, 0, 0, 0, 0, 0, 0]),
-        ("streams-over", &[0x09, 8, 0xd0, 0, 0, 0, 0, 0, 0, 1]),
-        ("exponent-20", &[0x0a, 1, 20]),
-        ("exponent-21", &[0x0a, 1, 21]),
-        ("ack-delay-over", &[0x0b, 4, 0x80, 0, 0x40, 0]),
-        ("migration-not-empty", &[0x0c, 1, 0]),
-        ("cid-limit-1", &[0x0e, 1, 1]),
-        ("scid-empty", &[0x0f, 0]),
-        ("versions-half", &[0x11, 5, 0, 0, 0, 1, 0]),
-        ("path-id-over", &[0x3e, 8, 0xc0, 0, 0, 1, 0, 0, 0, 0]),
-        ("number-too-long", &[0x04, 2, 1, 1]),
-        ("unknown-twice", &[0x3a, 1, 5, 0x3a, 0]),
-    ];
-    for (name, bytes) in edges {
+    for (name, bytes) in EDGES {
         for (sender, role) in [(0, "client"), (1, "server")] {
             seeds.push((format!("{role}-{name}"), [&[sender], bytes].concat()));
         }
     }
     seeds
 }
+
+/// Each known parameter alone with a value at or over its edge.
+const EDGES: [(&str, &[u8]); 16] = [
+    ("idle-max", &[0x01, 8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+    ("reset-token-15", &[0x02, 15, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]),
+    ("payload-1199", &[0x03, 2, 0x44, 0xaf]),
+    ("payload-1200", &[0x03, 2, 0x44, 0xb0]),
+    ("streams-2-60", &[0x08, 8, 0xd0, 0, 0, 0, 0, 0, 0, 0]),
+    ("streams-over", &[0x09, 8, 0xd0, 0, 0, 0, 0, 0, 0, 1]),
+    ("exponent-20", &[0x0a, 1, 20]),
+    ("exponent-21", &[0x0a, 1, 21]),
+    ("ack-delay-over", &[0x0b, 4, 0x80, 0, 0x40, 0]),
+    ("migration-not-empty", &[0x0c, 1, 0]),
+    ("cid-limit-1", &[0x0e, 1, 1]),
+    ("scid-empty", &[0x0f, 0]),
+    ("versions-half", &[0x11, 5, 0, 0, 0, 1, 0]),
+    ("path-id-over", &[0x3e, 8, 0xc0, 0, 0, 1, 0, 0, 0, 0]),
+    ("number-too-long", &[0x04, 2, 1, 1]),
+    ("unknown-twice", &[0x3a, 1, 5, 0x3a, 0]),
+];
 
 fn written(len: usize, write: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
     let mut bytes = vec![0; len];

@@ -23,7 +23,7 @@ type ResetToken = [u8; RESET_TOKEN_LEN];
 
 /// A change to the IDs that lead to this connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RouteChange {
+pub(crate) enum RouteChange {
     Add { cid: Cid, path: PathId, seq: u64 },
     Remove(Cid),
 }
@@ -139,6 +139,13 @@ impl Cids {
     /// The sequence number that the peer would expect next for `path`.
     pub(crate) fn next_local_seq(&self, path: PathId) -> u64 {
         self.local.get(&path).map_or(0, |l| l.next_seq)
+    }
+
+    /// The sequence number of the ID that the peer would issue next for `path`.
+    pub(crate) fn next_peer_seq(&self, path: PathId) -> u64 {
+        self.peer
+            .get(&path)
+            .map_or(0, |p| p.known.iter().map(|c| c.seq + 1).max().unwrap_or(p.retire_prior_to))
     }
 
     /// The ID to put on packets of `path`.

@@ -118,3 +118,16 @@ pub trait ServerCrypto: InitialCrypto {
     /// In words for the operator: a configuration that cannot be used.
     fn start(self: Arc<Self>, version: u32, parameters: Vec<u8>) -> Result<Box<dyn Session>, String>;
 }
+
+/// Keys never show in logs; what kind of thing they are does.
+macro_rules! opaque {
+    ($($name:ident),*) => {$(
+        impl core::fmt::Debug for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str(stringify!($name))
+            }
+        }
+    )*};
+}
+
+opaque!(DirectionKeys, LevelKeys, PhaseKeys, NewKeys);

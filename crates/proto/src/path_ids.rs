@@ -21,6 +21,7 @@ pub(crate) struct PathIds {
     announce_max: bool,
     abandons: Vec<Abandon>,
     blocked: Option<PathId>,
+    cids_blocked: Option<(PathId, u64)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -140,8 +141,16 @@ impl PathIds {
         }
     }
 
+    /// We wanted to open `path` and hold no connection ID of the peer for it; `next_seq` is the one we wait for.
+    pub(crate) const fn on_cids_blocked(&mut self, path: PathId, next_seq: u64) {
+        self.cids_blocked = Some((path, next_seq));
+    }
+
     pub(crate) fn wants(&self) -> bool {
-        self.announce_max || self.blocked.is_some() || self.abandons.iter().any(|a| a.wanted)
+        self.cids_blocked.is_some()
+            || self.announce_max
+            || self.blocked.is_some()
+            || self.abandons.iter().any(|a| a.wanted)
     }
 
     pub(crate) fn write(&mut self, frames: &mut Frames<'_>) {
@@ -154,6 +163,11 @@ impl PathIds {
         }
         if self.announce_max && frames.push(&Frame::MaxPathId(self.local_max()), Token::MaxPathId) {
             self.announce_max = false;
+        }
+        if let Some((path, next_seq)) = self.cids_blocked
+            && frames.push(&Frame::PathCidsBlocked { path, next_seq }, Token::PathCidsBlocked(path))
+        {
+            self.cids_blocked = None;
         }
         if let Some(at) = self.blocked
             && frames.push(&Frame::PathsBlocked(at), Token::PathsBlocked)

@@ -68,7 +68,7 @@ fn options() -> Options {
         match arg.as_str() {
             "--cc" => options.controller = Entry::find(cc::ALL, &value()).expect("a known controller"),
             "--scheduler" => {
-                options.scheduler = Entry::find(sched::ALL, &value()).expect("a known scheduler")
+                options.scheduler = Entry::find(sched::ALL, &value()).expect("a known scheduler");
             }
             "--mb" => options.bytes = value().parse::<u64>().expect("a number of megabytes") * 1_000_000,
             _ => options.profiles.push(arg),

@@ -17,19 +17,13 @@ fn main() -> ExitCode {
         eprintln!("usage: worlds --seed N | --seeds FROM..TO");
         return ExitCode::from(2);
     };
-    let mut failed = 0u32;
-    for seed in seeds.clone() {
-        match std::panic::catch_unwind(|| mpquic_sim::random::run(seed)) {
-            Ok(report) if seeds.end - seeds.start == 1 => println!("{report:?}"),
-            Ok(_) => {}
-            Err(_) => {
-                failed += 1;
-                println!(
-                    "seed {seed} FAILED; replay: cargo run -p mpquic-sim --example worlds -- --seed {seed}"
-                );
-            }
-        }
+    let count = seeds.end - seeds.start;
+    if count == 1 {
+        println!("{:?}", mpquic_sim::random::run(seeds.start));
+        return ExitCode::SUCCESS;
     }
-    println!("{} worlds, {failed} failed", seeds.end - seeds.start);
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let failed = mpquic_sim::random::run_all(seeds);
+    failed.iter().for_each(|replay| println!("FAILED; replay: {replay}"));
+    println!("{count} worlds, {} failed", failed.len());
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -12,7 +12,7 @@ use mpquic_policy::{cc, sched};
 const FAULTY: Duration = Duration::from_secs(8);
 /// Virtual time after which a world without faults must have delivered all it was given.
 const LIVENESS: Duration = Duration::from_secs(120);
-const BYTES_MAX: u64 = 600_000;
+const BYTES_MAX: u64 = 400_000;
 
 /// What became of a world.
 #[derive(Clone, Debug)]
@@ -23,6 +23,13 @@ pub struct Report {
     pub took: Duration,
     pub controller: &'static str,
     pub scheduler: &'static str,
+}
+
+/// Runs the worlds of all `seeds` and collects those that failed, each with the command that replays it.
+#[must_use]
+pub fn run_all(seeds: core::ops::Range<u64>) -> Vec<String> {
+    let failed = seeds.filter(|seed| std::panic::catch_unwind(|| run(*seed)).is_err());
+    failed.map(|seed| format!("cargo run -p mpquic-sim --example worlds -- --seed {seed}")).collect()
 }
 
 /// Runs the world of `seed` to its end.

@@ -13,7 +13,7 @@ pub use transfer::{Transfer, TransferId};
 use crate::check;
 use crate::link::{Delivery, Fault, LinkSpec, Links, Schedule, Stats, Way, Ways};
 use crate::profile::Profile;
-use mpquic_base::{Duration, Ecn, FourTuple, Rng, Time};
+use mpquic_base::{Duration, Ecn, FourTuple, PathId, Rng, Time};
 use mpquic_proto::{ConnectionId, Event, PathStats, StreamEvent, TransportConfig};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -340,7 +340,9 @@ impl World {
         self.turn(Side::Client);
         self.turn(Side::Server);
         self.open_wanted_paths();
-        if let Err(what) = self.audits.check(self.now, &mut [&mut self.client, &mut self.server]) {
+        if let Err(what) =
+            self.audits.check(self.now, || self.client.audit().and_then(|()| self.server.audit()))
+        {
             self.fail(&what);
         }
     }
@@ -439,6 +441,27 @@ impl World {
             let ready = client.is_confirmed(id);
             !(ready && client.open_path(now, id, tuple).is_ok())
         });
+    }
+
+    /// Has the client ask for the path over `name` to be kept in reserve.
+    ///
+    /// # Panics
+    /// If the connection refuses.
+    pub fn set_backup(&mut self, name: &str, backup: bool) {
+        let (path, id) = (self.path(name).id, self.client_id);
+        let connection = self.client.connection(id).expect("the client's connection");
+        connection.set_path_backup(path, backup).expect("an open path of a multipath connection");
+    }
+
+    /// Has the client give up the path over `name`; returns its id.
+    ///
+    /// # Panics
+    /// If the connection refuses.
+    pub fn abandon(&mut self, name: &str) -> PathId {
+        let (path, id, now) = (self.path(name).id, self.client_id, self.now);
+        let connection = self.client.connection(id).expect("the client's connection");
+        connection.abandon_path(now, path).expect("another path is open");
+        path
     }
 
     /// Has the client open a path over `name`, again if an earlier one was given up.

@@ -1,24 +1,146 @@
 //! One story per test, told in a few lines.
 
 use mpquic_base::Duration;
+use mpquic_proto::{Event, PathEvent};
+use mpquic_sim::link::Way;
+use mpquic_sim::profile::Profile;
 use mpquic_sim::{Side, World};
 
 const fn secs(s: u64) -> Duration {
     Duration::from_secs(s)
 }
 
-#[test]
-fn a_file_crosses_one_link() {
-    let mut w = World::seeded(1).link("a", "50mbit/20ms").connect();
-    let sent = w.send(Side::Client, 5_000_000);
-    let took = w.deliver(&[sent], secs(20));
-    assert!(took < Duration::from_millis(1500), "{took:?}");
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
 }
 
 #[test]
-fn a_file_crosses_two_links_at_once() {
-    let mut w = World::seeded(2).link("a", "50mbit/20ms").link("b", "50mbit/20ms").connect();
-    let sent = w.send(Side::Server, 20_000_000);
+fn two_equal_links_give_nearly_the_sum_of_both() {
+    for side in [Side::Client, Side::Server] {
+        let mut w = World::seeded(2).link("a", "50mbit/20ms").link("b", "50mbit/20ms").connect();
+        let sent = w.send(side, 40_000_000);
+        let took = w.deliver(&[sent], secs(20));
+        assert!(took < ms(3600), "{side:?} took {took:?}; the bare bytes need 3.2 s");
+    }
+}
+
+#[test]
+fn unlike_links_give_more_than_the_better_one_alone() {
+    let mut w = World::seeded(3).link("fast", "100mbit/10ms").link("slow", "30mbit/60ms").connect();
+    let sent = w.send(Side::Server, 60_000_000);
     let took = w.deliver(&[sent], secs(20));
-    assert!(took < Duration::from_millis(2500), "{took:?}");
+    assert!(took < ms(4600), "{took:?}; the better link alone needs 5 s");
+}
+
+#[test]
+fn loss_on_one_path_leaves_the_other_window_alone() {
+    let mut w = World::seeded(4)
+        .link("clean", "50mbit/20ms")
+        .link("lossy", "50mbit/20ms/3%")
+        .config(|c| c.set_controller(mpquic_policy::Entry::find(mpquic_policy::cc::ALL, "cubic").unwrap()))
+        .connect();
+    let sent = w.send(Side::Server, 10_000_000);
+    w.deliver(&[sent], secs(30));
+    let (clean, lossy) = (w.server_path("clean"), w.server_path("lossy"));
+    assert!(lossy.packets_lost > 5, "{lossy:?}");
+    assert!(clean.window > 4 * lossy.window, "{} and {}", clean.window, lossy.window);
+}
+
+#[test]
+fn a_cut_fast_link_costs_no_byte_and_little_time() {
+    let mut w = World::seeded(5).link("lte", "40mbit/35ms").link("fibre", "200mbit/8ms").connect();
+    let sent = w.send(Side::Server, 30_000_000);
+    w.run_for(ms(500));
+    w.cut("fibre");
+    w.deliver(&[sent], secs(20));
+    assert!(w.transfer(sent).longest_gap() < ms(400), "{:?}", w.transfer(sent).longest_gap());
+    assert!(w.server_path("fibre").silent);
+}
+
+#[test]
+fn a_link_that_returns_is_used_again_within_a_second() {
+    let mut w = World::seeded(6).link("lte", "20mbit/35ms").link("fibre", "200mbit/8ms").connect();
+    let sent = w.send(Side::Server, 120_000_000);
+    w.run_for(secs(1));
+    w.cut("fibre");
+    w.run_for(secs(3));
+    w.restore("fibre");
+    w.run_for(secs(1));
+    let before = w.transfer(sent).delivered_bytes();
+    w.run_for(ms(500));
+    let per_second = (w.transfer(sent).delivered_bytes() - before) * 2 * 8;
+    assert!(per_second > 100_000_000, "{per_second} bit/s after the return");
+    let recovered = |e: &(Side, Event)| matches!(e, (Side::Server, Event::Path(PathEvent::Recovered(_))));
+    assert!(w.events().iter().any(recovered));
+}
+
+#[test]
+fn an_ack_path_cut_in_one_direction_does_not_stop_the_data() {
+    for (side, way) in [(Side::Server, Way::Up), (Side::Client, Way::Down)] {
+        let mut w = World::seeded(7).link("a", "50mbit/20ms").link("b", "50mbit/30ms").connect();
+        let sent = w.send(side, 10_000_000);
+        w.run_for(ms(400));
+        w.cut_one_way("a", way);
+        w.deliver(&[sent], secs(15));
+        assert!(w.transfer(sent).longest_gap() < ms(600), "{:?}", w.transfer(sent).longest_gap());
+    }
+}
+
+#[test]
+fn both_links_cut_for_three_seconds_and_back_loses_nothing() {
+    let mut w = World::seeded(8).link("a", "50mbit/20ms").link("b", "30mbit/40ms").connect();
+    let sent = [w.send(Side::Server, 10_000_000), w.send(Side::Client, 3_000_000)];
+    w.run_for(ms(500));
+    ["a", "b"].iter().for_each(|link| w.cut(link));
+    w.run_for(secs(3));
+    ["a", "b"].iter().for_each(|link| w.restore(link));
+    w.deliver(&sent, secs(15));
+    assert!(w.transfer(sent[0]).longest_gap() < ms(4500), "{:?}", w.transfer(sent[0]).longest_gap());
+}
+
+#[test]
+fn a_path_finds_the_mtu_of_its_link_and_survives_its_shrinking() {
+    let profile = Profile::find("blackhole_mtu").unwrap();
+    let mut w = World::seeded(9).profile(&profile).connect();
+    let sent = w.send(Side::Server, 40_000_000);
+    w.run_for(secs(1));
+    assert!(w.paths(Side::Server).iter().all(|p| p.mtu == 1452), "{:?}", w.paths(Side::Server));
+    w.deliver(&[sent], secs(30));
+    assert!(w.paths(Side::Server).iter().any(|p| p.mtu < 1280), "{:?}", w.paths(Side::Server));
+}
+
+#[test]
+fn a_nat_that_changes_ports_is_followed() {
+    let profile = Profile::find("nat_rebind").unwrap();
+    let mut w = World::seeded(10).profile(&profile).config(|c| c.keep_alive = Some(secs(1))).connect();
+    let sent = [w.send(Side::Client, 40_000_000), w.send(Side::Server, 60_000_000)];
+    w.deliver(&sent, secs(60));
+    let moved = |e: &(Side, Event)| matches!(e, (Side::Server, Event::Path(PathEvent::Moved(_))));
+    assert!(w.events().iter().any(moved));
+}
+
+#[test]
+fn a_backup_path_carries_data_only_when_nothing_else_is_left() {
+    let mut w = World::seeded(11).link("main", "50mbit/20ms").link("spare", "50mbit/20ms").connect();
+    w.set_backup("spare", true);
+    w.run_for(ms(200));
+    let first = w.send(Side::Server, 5_000_000);
+    w.deliver(&[first], secs(10));
+    assert!(w.server_path("spare").bytes_sent < 20_000, "{}", w.server_path("spare").bytes_sent);
+    w.cut("main");
+    let second = w.send(Side::Server, 5_000_000);
+    w.deliver(&[second], secs(10));
+    assert!(w.server_path("spare").bytes_sent > 5_000_000);
+}
+
+#[test]
+fn an_abandoned_path_hands_over_and_its_id_is_never_used_again() {
+    let mut w = World::seeded(12).link("a", "50mbit/20ms").link("b", "50mbit/20ms").connect();
+    let sent = w.send(Side::Server, 10_000_000);
+    w.run_for(ms(300));
+    let old = w.abandon("b");
+    w.run_for(secs(1));
+    w.open_path("b");
+    w.deliver(&[sent], secs(15));
+    assert!(w.path("b").id > old);
 }

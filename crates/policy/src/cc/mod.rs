@@ -12,4 +12,4 @@ pub use controller::{AckBatch, Controller, EcnBatch, LossBatch, MAX_WINDOW, Rate
 use crate::Entry;
 
 /// Every congestion controller, the default first.
-pub const ALL: &[&Entry<dyn Controller>] = &[&cubic::ENTRY, &newreno::ENTRY, &bbr::ENTRY];
+pub const ALL: &[&Entry<dyn Controller>] = &[&bbr::ENTRY, &cubic::ENTRY, &newreno::ENTRY];

@@ -13,6 +13,9 @@ const PACKET: u64 = 1200;
 const REORDER: u64 = 3;
 /// How often a sender looks whether its whole flight is gone.
 const CHECK: Duration = Duration::from_millis(100);
+/// No test's link carries half of this, and a packet causes two or three events.
+const MOST_PACKETS: u64 = 1_000_000;
+const MOST_EVENTS: u64 = 3 * MOST_PACKETS;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Link {
@@ -176,6 +179,7 @@ pub(crate) struct World {
     flows: Vec<Flow>,
     events: BinaryHeap<Reverse<(Time, u64, Event)>>,
     scheduled: u64,
+    seed: u64,
     rng: Rng,
     warm_at: Time,
 }
@@ -190,6 +194,7 @@ impl World {
             flows: Vec::new(),
             events: BinaryHeap::new(),
             scheduled: 0,
+            seed,
             rng: Rng::from_number(seed),
             warm_at: Time::ZERO + warm_up,
         };
@@ -220,6 +225,13 @@ impl World {
         let end = Time::ZERO + until;
         while let Some(Reverse((at, _, event))) = self.events.pop().filter(|Reverse((at, ..))| *at < end) {
             self.now = at;
+            assert!(
+                self.scheduled < MOST_EVENTS,
+                "seed {}: {} events by {at:?}: {:?}",
+                self.seed,
+                self.scheduled,
+                self.flows.iter().map(|flow| &flow.cc).collect::<Vec<_>>()
+            );
             match event {
                 Event::Wake { flow } => {
                     self.flows[flow].waking = false;
@@ -273,6 +285,13 @@ impl World {
                 (flow.first_sent_at, flow.delivered_at) = (self.now, self.now);
             }
             let number = flow.next;
+            assert!(
+                number < MOST_PACKETS,
+                "seed {}: sends without end at {:?}: {:?}",
+                self.seed,
+                self.now,
+                flow.cc
+            );
             flow.next += 1;
             flow.flight.insert(
                 number,

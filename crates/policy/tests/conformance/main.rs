@@ -20,6 +20,12 @@ fn is_loss_based(entry: &Entry<dyn Controller>) -> bool {
     !RATE_BASED.contains(&entry.name)
 }
 
+/// What persistent congestion leaves of a window at most, in packets: RFC 9002 §7.6.2 asks for two, and rate-based
+/// controllers keep four to measure with.
+fn collapsed_packets(entry: &Entry<dyn Controller>) -> u64 {
+    if is_loss_based(entry) { 2 } else { 4 }
+}
+
 fn with_defaults(entry: &Entry<dyn Controller>) -> Box<dyn Controller> {
     (entry.build)(&entry.defaults())
 }

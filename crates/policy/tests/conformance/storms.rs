@@ -1,6 +1,6 @@
 //! Congestion controllers under events in any order, with any values that a path could report.
 
-use crate::with_defaults;
+use crate::{collapsed_packets, with_defaults};
 use mpquic_base::{Duration, Rate, Rng, Time};
 use mpquic_policy::cc::{
     self, AckBatch, Controller, EcnBatch, LossBatch, MAX_WINDOW, RateSample, SentPacket,
@@ -8,8 +8,8 @@ use mpquic_policy::cc::{
 
 const SEEDS: u64 = 200;
 const EVENTS: u32 = 600;
-/// 1 Gbit/s: with RTTs of up to a second, twice and more of what one rate-based window holds fits MAX_WINDOW.
-const FASTEST: u64 = 125_000_000;
+/// 100 Gbit/s: with RTTs of up to a second, many times what fits into MAX_WINDOW.
+const FASTEST: u64 = 12_500_000_000;
 
 struct Storm {
     rng: Rng,
@@ -17,11 +17,20 @@ struct Storm {
     mtu: u16,
     delivered: u64,
     lost: u64,
+    /// The event at hand was persistent congestion.
+    collapse: bool,
 }
 
 impl Storm {
     fn new(seed: u64) -> Self {
-        Self { rng: Rng::from_number(seed), now: Time::ZERO, mtu: 1200, delivered: 0, lost: 0 }
+        Self {
+            rng: Rng::from_number(seed),
+            now: Time::ZERO,
+            mtu: 1200,
+            delivered: 0,
+            lost: 0,
+            collapse: false,
+        }
     }
 
     fn duration(&mut self, most: Duration) -> Duration {
@@ -43,6 +52,7 @@ impl Storm {
     fn event(&mut self, cc: &mut dyn Controller) {
         let pause = self.duration(Duration::from_millis(300));
         self.now += pause;
+        self.collapse = false;
         match self.rng.below(20) {
             0..6 => self.sent(cc),
             6..14 => self.ack(cc),
@@ -105,12 +115,13 @@ impl Storm {
         self.lost += bytes;
         let in_flight = self.bytes();
         let srtt = self.duration(Duration::from_secs(1));
+        self.collapse = self.rng.chance(0.1);
         cc.on_loss(&LossBatch {
             now: self.now,
             bytes,
             packets: u32::try_from(bytes / 1200).unwrap_or(u32::MAX),
             newest_sent_at: self.now - self.duration(Duration::from_secs(1)),
-            persistent: self.rng.chance(0.1),
+            persistent: self.collapse,
             tx_in_flight: self.bytes(),
             lost_since: bytes,
             in_flight_before: in_flight + bytes,
@@ -135,14 +146,15 @@ impl Storm {
 }
 
 /// Drives `cc` through a storm and checks it after each event.
-fn weather(name: &str, cc: &mut dyn Controller, seed: u64) {
+fn weather(name: &str, cc: &mut dyn Controller, collapsed: u64, seed: u64) {
     let mut storm = Storm::new(seed);
     for event in 0..EVENTS {
         storm.event(cc);
-        let (window, floor) = (cc.window(), 2 * u64::from(storm.mtu));
+        let (window, mtu) = (cc.window(), u64::from(storm.mtu));
+        let (floor, most) = (2 * mtu, if storm.collapse { collapsed * mtu } else { MAX_WINDOW });
         assert!(
-            (floor..=MAX_WINDOW).contains(&window),
-            "{name}, seed {seed}, event {event}: window {window} outside {floor}..={MAX_WINDOW}: {cc:?}"
+            (floor..=most).contains(&window),
+            "{name}, seed {seed}, event {event}: window {window} outside {floor}..={most}: {cc:?}"
         );
         if let Some(rate) = cc.pacing() {
             assert!(rate != Rate::ZERO, "{name}, seed {seed}, event {event}: paced at no rate: {cc:?}");
@@ -154,7 +166,7 @@ fn weather(name: &str, cc: &mut dyn Controller, seed: u64) {
 fn no_order_of_events_breaks_a_controller() {
     for entry in cc::ALL {
         for seed in 0..SEEDS {
-            weather(entry.name, with_defaults(entry).as_mut(), seed);
+            weather(entry.name, with_defaults(entry).as_mut(), collapsed_packets(entry), seed);
         }
     }
 }
@@ -167,33 +179,46 @@ fn no_order_of_events_breaks_a_controller_with_extreme_settings() {
             let pick = |t: &mpquic_policy::Tunable| (t.name, if rng.chance(0.5) { t.min } else { t.max });
             let changes: Vec<_> = entry.tunables.iter().map(pick).collect();
             let settings = entry.settings(&changes).expect("both ends are in range");
-            weather(&format!("{} {changes:?}", entry.name), (entry.build)(&settings).as_mut(), seed);
+            let name = format!("{} {changes:?}", entry.name);
+            weather(&name, (entry.build)(&settings).as_mut(), collapsed_packets(entry), seed);
         }
     }
 }
 
 #[test]
 fn the_largest_values_do_not_break_a_controller() {
-    for entry in cc::ALL {
+    let huge = 1 << 60;
+    let long = Duration::from_secs(1 << 30);
+    for (entry, sampled) in cc::ALL.iter().flat_map(|entry| [(entry, false), (entry, true)]) {
         let mut cc = with_defaults(entry);
-        let huge = 1 << 60;
         for round in 0..50_u64 {
             let now = Time::from_nanos(round << 56);
             cc.on_sent(&SentPacket { departs: now, bytes: huge, in_flight: huge });
+            let rate = RateSample {
+                rate: Rate::from_bytes_per_second(u64::MAX),
+                delivered: huge,
+                interval: long,
+                prior_delivered: huge.saturating_mul(round),
+                total_delivered: huge.saturating_mul(round + 1),
+                lost: huge,
+                tx_in_flight: huge,
+                app_limited: false,
+            };
             cc.on_ack(&AckBatch {
                 now,
                 bytes: huge,
                 newest_sent_at: now,
-                rtt: Some(Duration::from_secs(1 << 30)),
-                srtt: Duration::from_secs(1 << 30),
-                min_rtt: Duration::from_secs(1 << 30),
+                rtt: Some(long),
+                srtt: long,
+                min_rtt: long,
                 in_flight_before: huge,
                 in_flight: 0,
                 app_limited: false,
                 round_start: true,
-                rate: None,
+                rate: sampled.then_some(rate),
             });
-            assert!(cc.window() <= MAX_WINDOW, "{}: {}", entry.name, cc.window());
+            let window = cc.window();
+            assert!(window <= MAX_WINDOW, "{}, sampled {sampled}, round {round}: {window}", entry.name);
         }
     }
 }

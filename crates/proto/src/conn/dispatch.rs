@@ -73,7 +73,7 @@ impl Connection {
             Frame::MaxStreams { dir, max } => self.streams.on_max_streams(dir, max)?,
             Frame::DataBlocked(limit) => self.streams.on_data_blocked(limit)?,
             Frame::StreamDataBlocked { stream, limit } => {
-                self.streams.on_stream_data_blocked(stream, limit)?
+                self.streams.on_stream_data_blocked(stream, limit)?;
             }
             Frame::StreamsBlocked { dir, limit } => self.streams.on_streams_blocked(dir, limit)?,
             Frame::Datagram { data } => {

@@ -35,6 +35,7 @@ impl Connection {
             return Err(Refused::NoPathAvailable);
         };
         if !self.cids.has_local(id) || !self.cids.activate(id) {
+            self.path_ids.on_cids_blocked(id, self.cids.next_peer_seq(id));
             return Err(Refused::NoPathAvailable);
         }
         self.path_ids.consume(id);
@@ -107,7 +108,7 @@ impl Connection {
         let forget_at = now + self.largest_pto() * 3;
         let path = &mut self.paths[slot];
         let id = path.id;
-        path.closing = Some(Closing { code, forget_at });
+        path.closing = Some(Closing { forget_at });
         let Path { recovery, space, .. } = path;
         recovery.orphan_all(space, &mut self.fates);
         space.probes = 0;

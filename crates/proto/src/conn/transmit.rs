@@ -415,7 +415,7 @@ impl Connection {
                 let until = if pad && self.handshake.handshake.is_some() { limit / 2 } else { limit };
                 let to = until.max(len);
                 let size = self.long_packet(level, now, &mut out[len..to], pad, |_, frames| {
-                    write_close(&close, false, frames)
+                    write_close(&close, false, frames);
                 });
                 len += size.unwrap_or(0);
             }

@@ -20,7 +20,7 @@ use crate::space::Space;
 use mpquic_base::{Duration, FourTuple, PathId, Rng, Time};
 use mpquic_policy::cc::Controller;
 use mpquic_policy::sched::PathView;
-use mpquic_wire::{Code, Frame, frame::AckHeader};
+use mpquic_wire::{Frame, frame::AckHeader};
 
 /// RFC 9000 §8.1: bytes sent to an address that has not proven itself, per byte received from it.
 const AMPLIFICATION: u64 = 3;
@@ -53,7 +53,6 @@ pub(crate) struct Path {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Closing {
-    pub(crate) code: Code,
     pub(crate) forget_at: Time,
 }
 

@@ -143,9 +143,9 @@ mod tests {
             mtu.on_probe_sent();
             assert!(mtu.wanted().is_none(), "one probe at a time");
             if size <= real {
-                mtu.on_probe_acked(size)
+                mtu.on_probe_acked(size);
             } else {
-                mtu.on_probe_lost(Time::ZERO, size)
+                mtu.on_probe_lost(Time::ZERO, size);
             }
             assert!(probes < 100, "the search ends");
         }

@@ -45,7 +45,6 @@ pub(crate) struct Verdict {
     pub(crate) lost: Vec<(u16, bool)>,
     pub(crate) probe_acked: Option<u16>,
     pub(crate) progress: bool,
-    pub(crate) newly_acked_packets: u64,
 }
 
 #[derive(Debug)]
@@ -181,7 +180,6 @@ impl Recovery {
             acked_largest: newly.largest_size,
             probe_acked: newly.mtu_probe,
             progress: newly.packets > 0,
-            newly_acked_packets: newly.packets,
             lost: Vec::new(),
         };
         let Some((newest_pn, newest)) = newly.newest else { return Ok(verdict) };
@@ -448,14 +446,6 @@ impl Recovery {
 
     pub(crate) const fn on_pto(&mut self) {
         self.pto_count += 1;
-    }
-
-    pub(crate) const fn pto_count(&self) -> u32 {
-        self.pto_count
-    }
-
-    pub(crate) const fn reset_pto(&mut self) {
-        self.pto_count = 0;
     }
 
     /// When the path has been silent for so long (two PTO) that what is in flight should try elsewhere.

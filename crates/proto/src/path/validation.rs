@@ -41,10 +41,6 @@ impl Validation {
         matches!(self.state, State::Validated)
     }
 
-    pub(crate) const fn is_failed(&self) -> bool {
-        matches!(self.state, State::Failed)
-    }
-
     pub(crate) fn mark_validated(&mut self) {
         self.state = State::Validated;
     }

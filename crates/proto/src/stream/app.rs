@@ -37,7 +37,7 @@ impl Streams {
     const WORTH_WAKING: u64 = 4096;
 
     /// Opens a stream.
-    pub fn open(&mut self, dir: Dir) -> Result<StreamId, Refused> {
+    pub(crate) fn open(&mut self, dir: Dir) -> Result<StreamId, Refused> {
         let ours = self.ours.get_mut(dir);
         if ours.credit.left() == 0 {
             ours.refused = true;
@@ -50,7 +50,7 @@ impl Streams {
     }
 
     /// The next stream that the peer opened, in its order.
-    pub fn accept(&mut self, dir: Dir) -> Option<StreamId> {
+    pub(crate) fn accept(&mut self, dir: Dir) -> Option<StreamId> {
         let theirs = self.theirs.get_mut(dir);
         if theirs.accepted == theirs.opened {
             return None;
@@ -114,7 +114,7 @@ impl Streams {
 
     /// Takes as much of `data` as there is room for. Less than all of it means that `Writable` follows, or
     /// `Stopped` if the peer loses interest.
-    pub fn write(&mut self, id: StreamId, data: &[u8]) -> Result<usize, Refused> {
+    pub(crate) fn write(&mut self, id: StreamId, data: &[u8]) -> Result<usize, Refused> {
         let send = self.sender(id)?;
         send.check_open()?;
         let n = usize::try_from(Self::share(self.total_room(), send)).unwrap_or(usize::MAX).min(data.len());
@@ -163,23 +163,23 @@ impl Streams {
     }
 
     /// Ends the stream after what was written.
-    pub fn finish(&mut self, id: StreamId) -> Result<(), Refused> {
+    pub(crate) fn finish(&mut self, id: StreamId) -> Result<(), Refused> {
         self.change_sender(id, |send, _| send.finish())?
     }
 
     /// Gives up on sending: what was not delivered may never be.
-    pub fn reset(&mut self, id: StreamId, code: u64) -> Result<(), Refused> {
+    pub(crate) fn reset(&mut self, id: StreamId, code: u64) -> Result<(), Refused> {
         self.change_sender(id, |send, shared| send.reset(&mut shared.store, code))?
     }
 
     /// Gives up on reading: what is here is dropped, and the peer is asked to stop.
-    pub fn stop(&mut self, id: StreamId, code: u64) -> Result<(), Refused> {
+    pub(crate) fn stop(&mut self, id: StreamId, code: u64) -> Result<(), Refused> {
         let stopped = self.change_receiver(id, |recv, shared| recv.stop(shared, code))?;
         if stopped { Ok(()) } else { Err(Refused::UnknownStream) }
     }
 
     /// Streams of a higher priority send first; the default is 0.
-    pub fn set_priority(&mut self, id: StreamId, priority: i32) -> Result<(), Refused> {
+    pub(crate) fn set_priority(&mut self, id: StreamId, priority: i32) -> Result<(), Refused> {
         self.sender(id)?;
         let Some(stream) = self.table.get_mut(&id) else { return Err(Refused::UnknownStream) };
         let Some(send) = &mut stream.send else { return Err(Refused::UnknownStream) };
@@ -200,7 +200,7 @@ impl Streams {
 
     /// Copies the next bytes. A stream that ended or was reset stays in the table until this, [`Streams::peek`] or
     /// [`Streams::stop`] made the application know.
-    pub fn read(&mut self, id: StreamId, out: &mut [u8]) -> Result<Read, Refused> {
+    pub(crate) fn read(&mut self, id: StreamId, out: &mut [u8]) -> Result<Read, Refused> {
         self.change_receiver(id, |recv, shared| {
             let look = recv.look();
             recv.told();
@@ -215,7 +215,7 @@ impl Streams {
     }
 
     /// The next bytes where they lie; [`Streams::consume`] takes them away.
-    pub fn peek(&mut self, id: StreamId) -> Result<Chunk<'_>, Refused> {
+    pub(crate) fn peek(&mut self, id: StreamId) -> Result<Chunk<'_>, Refused> {
         let look = self.change_receiver(id, |recv, _| {
             let look = recv.look();
             recv.told();
@@ -234,12 +234,12 @@ impl Streams {
     }
 
     /// Takes `n` bytes away that [`Streams::peek`] showed; more than there are means all.
-    pub fn consume(&mut self, id: StreamId, n: usize) -> Result<(), Refused> {
+    pub(crate) fn consume(&mut self, id: StreamId, n: usize) -> Result<(), Refused> {
         self.change_receiver(id, |recv, shared| recv.skip(shared, n as u64))
     }
 
     /// What happened since the last call.
-    pub fn next_event(&mut self) -> Option<StreamEvent> {
+    pub(crate) fn next_event(&mut self) -> Option<StreamEvent> {
         while let Some(event) = self.shared.events.pop_front() {
             if self.still_true(event) {
                 return Some(event);

@@ -31,7 +31,7 @@ const STREAMS_MAX: u64 = 1 << 60;
 
 /// What one side grants the other from the start; the names are those of RFC 9000 §18.2, without `initial_`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct StreamLimits {
+pub(crate) struct StreamLimits {
     pub max_data: u64,
     /// For bidirectional streams that the granting side opens.
     pub max_stream_data_bidi_local: u64,
@@ -43,7 +43,7 @@ pub struct StreamLimits {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamConfig {
+pub(crate) struct StreamConfig {
     /// What we grant the peer; auto-tuning starts here.
     pub initial: StreamLimits,
     /// Auto-tuning never grows the connection's receive window beyond this many bytes.
@@ -250,7 +250,7 @@ impl<T> PerDir<T> {
 /// The application opens, accepts, writes and reads here; the rest of the connection feeds it frames, lets it fill
 /// packets and reports what became of them.
 #[derive(Debug)]
-pub struct Streams {
+pub(crate) struct Streams {
     role: Role,
     config: StreamConfig,
     /// The peer's transport parameters, once they are here.
@@ -407,7 +407,7 @@ impl Streams {
     }
 
     #[must_use]
-    pub fn stats(&self) -> StreamStats {
+    pub(crate) fn stats(&self) -> StreamStats {
         StreamStats {
             open: self.table.len(),
             held_bytes: self.sums.held + self.sums.unread,

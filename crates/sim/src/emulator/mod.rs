@@ -10,7 +10,7 @@
 mod relay;
 mod thread;
 
-use crate::link::{LinkSpec, Links, Neck, Schedule, Stats, Ways};
+use crate::link::{LinkSpec, Links, Neck, Schedule, Stats, Way, Ways};
 use crate::profile::{NamedLink, Profile};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -131,6 +131,19 @@ impl Emulator {
     /// Takes back a `cut`; what the schedule cuts stays cut.
     pub fn restore(&self, i: usize, ways: Ways) {
         self.shared.lock().restore(i, self.now(), ways);
+    }
+
+    /// Puts `schedule` in the place of the one before; its times count from now. What `cut` cut stays cut.
+    pub fn reschedule(&self, schedule: &Schedule) {
+        self.shared.lock().reschedule(self.now(), schedule);
+    }
+
+    /// Whether link `i` is cut at present, in one direction at least.
+    #[must_use]
+    pub fn is_cut(&self, i: usize) -> bool {
+        let now = self.now();
+        let mut links = self.shared.lock();
+        links.link(i).is_some_and(|link| Way::BOTH.into_iter().any(|way| link.conditions(way, now).cut))
     }
 
     /// Per link, in order, as of now.

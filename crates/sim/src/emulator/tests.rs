@@ -70,6 +70,7 @@ fn a_cut_link_is_silent_until_it_is_restored() {
     let (emulator, client, server) = emulator("fibre=50mbit/5ms,lte=50mbit/5ms", &Schedule::new());
     let links: Vec<SocketAddr> = (0..2).map(|i| emulator.client_addr(i).unwrap()).collect();
     emulator.cut(0, Ways::Both);
+    assert_eq!((emulator.is_cut(0), emulator.is_cut(1), emulator.is_cut(2)), (true, false, false));
     client.send_to(b"lost", links[0]).unwrap();
     // The other link is alive, and once the cut one has counted its drop there is nothing left to come.
     client.send_to(b"beside", links[1]).unwrap();
@@ -82,6 +83,16 @@ fn a_cut_link_is_silent_until_it_is_restored() {
     emulator.restore(0, Ways::Both);
     client.send_to(b"back", links[0]).unwrap();
     assert_eq!(receive(&server).0, b"back");
+}
+
+#[test]
+fn a_schedule_given_later_counts_from_then() {
+    let (emulator, ..) = emulator("50mbit/5ms", &Schedule::new());
+    let hour = Duration::from_secs(3600);
+    emulator.reschedule(&Schedule::new().cut(0, Ways::Both, Duration::ZERO, hour));
+    assert!(emulator.is_cut(0));
+    emulator.reschedule(&Schedule::new().cut(0, Ways::Both, hour, 2 * hour));
+    assert!(!emulator.is_cut(0));
 }
 
 #[test]

@@ -44,10 +44,8 @@ impl<T: Clone> Links<T> {
         seed: u64,
     ) -> Self {
         let mut rng = Rng::from_number(seed);
-        let faults_of =
-            |i: usize| -> Vec<Fault> { schedule.faults.iter().filter(|f| f.link == i).cloned().collect() };
-        let links =
-            specs.iter().enumerate().map(|(i, s)| Link::new(s, faults_of(i), origin, &mut rng)).collect();
+        let make = |(i, spec)| Link::new(spec, faults_of(schedule, i), origin, &mut rng);
+        let links = specs.iter().enumerate().map(make).collect();
         let neck = neck.map(|n| (Link::new(&n.spec, Vec::new(), origin, &mut rng), n.links.clone()));
         Self { links, neck }
     }
@@ -129,6 +127,14 @@ impl<T: Clone> Links<T> {
         }
     }
 
+    /// Puts `schedule` in the place of the one before; its times count from `now`.
+    pub fn reschedule(&mut self, now: Time, schedule: &Schedule) {
+        self.squeeze(now);
+        for (i, link) in self.links.iter_mut().enumerate() {
+            link.reschedule(now, faults_of(schedule, i));
+        }
+    }
+
     /// Ends every fault on every link for good.
     pub fn heal(&mut self, now: Time) {
         self.squeeze(now);
@@ -183,4 +189,8 @@ impl<T: Clone> Links<T> {
         let arrival = Arrival { item, bytes, ecn, at, corrupted: before.or(corrupted) };
         Some(Delivery { link, way, arrival })
     }
+}
+
+fn faults_of(schedule: &Schedule, link: usize) -> Vec<Fault> {
+    schedule.faults.iter().filter(|f| f.link == link).cloned().collect()
 }

@@ -53,6 +53,8 @@ pub struct Link<T> {
     up: Direction<T>,
     down: Direction<T>,
     timeline: Timeline,
+    /// How many of the timeline's faults are the rate traces of the spec; they come first.
+    traces: usize,
     /// What the timeline's times count from.
     origin: Time,
     next_edge: Option<Time>,
@@ -70,10 +72,14 @@ impl<T: Clone> Link<T> {
             let effect = Effect::Rates(spec.direction(way).trace.clone()?);
             Some(Fault { link: 0, ways: Ways::Only(way), when: When::From(Duration::ZERO), effect })
         });
+        let mut all: Vec<Fault> = traces.collect();
+        let traces = all.len();
+        all.extend(faults);
         let mut link = Self {
             up: Direction::new(spec.up.clone(), rng.fork()),
             down: Direction::new(spec.down.clone(), rng.fork()),
-            timeline: Timeline::new(traces.chain(faults).collect()),
+            timeline: Timeline::new(all),
+            traces,
             origin,
             next_edge: None,
             cut_up: false,
@@ -122,10 +128,21 @@ impl<T: Clone> Link<T> {
         self.set_cut(now, ways, false);
     }
 
+    /// Puts `faults` in the place of those scheduled before. Their times count from `now`, as do those of the spec's
+    /// rate traces from here on.
+    pub fn reschedule(&mut self, now: Time, faults: Vec<Fault>) {
+        self.catch_up(now);
+        self.timeline.replace_after(self.traces, faults);
+        self.origin = now;
+        self.rebinds_told = 0;
+        self.apply(now);
+    }
+
     /// Ends every fault for good: cuts, the schedule, and random harm. Rate traces of the spec end as well.
     pub fn heal(&mut self, now: Time) {
         self.catch_up(now);
         self.timeline = Timeline::default();
+        self.traces = 0;
         self.rebinds_told = 0;
         self.up.calm(now);
         self.down.calm(now);

@@ -192,6 +192,12 @@ impl Timeline {
         Self { faults }
     }
 
+    /// Keeps the first `kept` faults and has `faults` after them.
+    pub(super) fn replace_after(&mut self, kept: usize, faults: Vec<Fault>) {
+        self.faults.truncate(kept);
+        self.faults.extend(faults);
+    }
+
     /// What holds at `t` for `way`, given what holds without any fault.
     pub(super) fn conditions(&self, way: Way, nominal: Conditions, t: Duration) -> Conditions {
         let mut now = nominal;

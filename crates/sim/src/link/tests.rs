@@ -176,3 +176,28 @@ fn a_link_that_does_not_exist_takes_nothing() {
     links.cut(3, at(0), Ways::Both);
     assert_eq!((links.next(), links.rebinds_due(3, at(9))), (None, 0));
 }
+
+#[test]
+fn a_new_schedule_counts_from_when_it_is_given_and_replaces_the_old_one() {
+    let trace = Trace { steps: vec![(ms(0), mbit(100)), (ms(50), mbit(1))], repeat: None };
+    let spec = LinkSpec::new(mbit(5), ms(0)).both(|d| d.trace = Some(trace.clone()));
+    let mut links: Links<u64> =
+        Links::new(&[spec], None, &Schedule::new().cut(0, Ways::Both, ms(10), ms(900)), Time::ZERO, 1);
+    let seen = |links: &mut Links<u64>, t| {
+        let now = links.link(0).unwrap().conditions(Way::Up, at(t));
+        (now.cut, now.rate)
+    };
+    assert_eq!(seen(&mut links, 20), (true, mbit(100)));
+    let schedule = Schedule::new().cut(0, Ways::Both, ms(30), ms(60)).cut(1, Ways::Both, ms(0), ms(900));
+    links.reschedule(at(100), &schedule);
+    // The trace of the spec begins again; only what is meant for link 0 concerns it.
+    for (t, expected) in [
+        (100, (false, mbit(100))),
+        (129, (false, mbit(100))),
+        (130, (true, mbit(100))),
+        (150, (true, mbit(1))),
+        (160, (false, mbit(1))),
+    ] {
+        assert_eq!(seen(&mut links, t), expected, "at {t} ms");
+    }
+}

@@ -115,7 +115,7 @@ impl Node {
         (self.endpoint.counters(), first.map(Connection::counters))
     }
 
-    pub(crate) fn audit(&mut self) -> Result<(), String> {
+    pub(super) fn audit(&self) -> Result<(), String> {
         self.ids.iter().filter_map(|id| self.endpoint.peek(*id)).try_for_each(Connection::audit)
     }
 

@@ -243,10 +243,10 @@ impl Bbr {
         if !self.window_limited() || self.cwnd < self.long_term.inflight {
             return;
         }
-        self.cycle.up_acked += ack.acked;
+        self.cycle.up_acked = self.cycle.up_acked.saturating_add(ack.acked);
         let steps = self.cycle.up_acked / self.cycle.acked_per_step;
         self.cycle.up_acked -= steps * self.cycle.acked_per_step;
-        self.long_term.inflight += steps * self.mtu;
+        self.long_term.inflight = self.long_term.inflight.saturating_add(steps.saturating_mul(self.mtu));
         if self.rounds.ended {
             self.steepen();
         }
@@ -298,7 +298,7 @@ impl Bbr {
     fn hold_flight_down(&mut self, ack: &Ack) {
         // §5.3.4.3: samples of this flight are low because of us, and must not count as the path's rate.
         let from = self.own_limit.map_or(ack.now, |own| own.from);
-        self.own_limit = Some(OwnLimit { from, until: ack.delivered + ack.in_flight });
+        self.own_limit = Some(OwnLimit { from, until: ack.delivered.saturating_add(ack.in_flight) });
         if self.probe_rtt.done_at.is_some() {
             self.probe_rtt.round_done |= self.rounds.ended;
             if self.probe_rtt.round_done {

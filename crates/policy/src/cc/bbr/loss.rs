@@ -106,9 +106,10 @@ impl Bbr {
         self.delivered = self.delivered.max(batch.total_delivered);
         self.note_congestion(batch.now, batch.newest_sent_at);
         if batch.persistent {
-            // §5.6.4.4: next to nothing may be in flight until an ACK shows that the path lives.
+            // RFC 9002 §7.6.2: down to the least window until an ACK shows that the path lives. §5.6.4.4 of the draft adds
+            // a packet to what is in flight; after the losses of an RTO that is nothing, here it may be a whole window.
             self.save_cwnd();
-            self.cwnd = batch.in_flight + self.mtu;
+            self.cwnd = self.min_window();
             // RFC 9002 §5.2: the path may have changed, so its lowest RTT may be out of date.
             self.min_rtt.doubt();
         }
@@ -121,7 +122,7 @@ impl Bbr {
     /// RFC 9002 §7.1: a mark says what a loss says. The draft leaves the form of the answer open.
     pub(super) fn marked(&mut self, batch: &EcnBatch) {
         self.note_congestion(batch.now, batch.newest_sent_at);
-        self.latest.marked += batch.marked * self.mtu;
+        self.latest.marked = self.latest.marked.saturating_add(batch.marked.saturating_mul(self.mtu));
         if self.cycle.probe_sample {
             self.probe_went_too_high(batch.in_flight, batch.now);
         }
@@ -138,7 +139,7 @@ impl Bbr {
             self.latest.lossy = true;
             self.latest.round_until = self.delivered;
         }
-        self.latest.events += 1;
+        self.latest.events = self.latest.events.saturating_add(1);
     }
 
     /// Whether `lost` of a flight is more than the threshold, and not by chance.
@@ -150,14 +151,14 @@ impl Bbr {
             return false;
         }
         let expected = scale(flight, self.loss_threshold);
-        lost > expected + 3 * (expected * self.mtu).isqrt()
+        lost > expected.saturating_add(3 * expected.saturating_mul(self.mtu).isqrt())
     }
 
     pub(super) fn startup_loss_too_high(&self, ack: &Ack) -> bool {
         self.latest.round_ended
             && self.recovery.is_some()
             && self.latest.events >= STARTUP_LOSS_EVENTS
-            && self.too_high(ack.lost + self.latest.marked, ack.tx_in_flight)
+            && self.too_high(ack.lost.saturating_add(self.latest.marked), ack.tx_in_flight)
     }
 
     /// §5.5.10.2: the part of the flight up to which losses stayed within the threshold.
@@ -165,7 +166,7 @@ impl Bbr {
         let flight_before = batch.tx_in_flight.saturating_sub(batch.bytes);
         let lost_before = batch.lost_since.saturating_sub(batch.bytes);
         let room = scale(flight_before, self.loss_threshold).saturating_sub(lost_before);
-        flight_before + scale(room, 1.0 / (1.0 - self.loss_threshold))
+        flight_before.saturating_add(scale(room, 1.0 / (1.0 - self.loss_threshold)))
     }
 
     /// A probe put more in flight than the path takes: once per probe, that becomes the bound.

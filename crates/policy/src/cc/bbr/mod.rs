@@ -17,7 +17,7 @@ mod model;
 #[cfg(test)]
 mod tests;
 
-use super::{AckBatch, Controller, EcnBatch, LossBatch, SentPacket};
+use super::{AckBatch, Controller, EcnBatch, LossBatch, MAX_WINDOW, SentPacket};
 use crate::{Entry, Settings, Tunable};
 use cycle::{AckPhase, State};
 use loss::{Latest, LongTerm, ShortTerm, Undo};
@@ -201,7 +201,7 @@ impl Bbr {
     }
 
     fn in_draft_terms(&mut self, batch: &AckBatch) -> Ack {
-        self.delivered = batch.rate.map_or(self.delivered + batch.bytes, |r| r.total_delivered);
+        self.delivered = batch.rate.map_or(self.delivered.saturating_add(batch.bytes), |r| r.total_delivered);
         let mut ack = Ack {
             now: batch.now,
             acked: batch.bytes,
@@ -239,7 +239,9 @@ impl Bbr {
     }
 
     fn bdp(&self, rate: Rate) -> u64 {
-        self.min_rtt.get().map_or(initial_window(self.mtu), |rtt| rate.bytes_in(rtt + self.spread.get()))
+        self.min_rtt
+            .get()
+            .map_or(initial_window(self.mtu), |rtt| rate.bytes_in(rtt.saturating_add(self.spread.get())))
     }
 
     fn min_window(&self) -> u64 {
@@ -253,7 +255,7 @@ impl Bbr {
     /// A flight made large enough for bursts, delayed ACKs and, when probing, for the probe to show.
     fn with_budget(&self, flight: u64) -> u64 {
         let flight = flight.max(self.quantum()).max(self.min_window());
-        if self.state == State::Up { flight + 2 * self.mtu } else { flight }
+        if self.state == State::Up { flight.saturating_add(2 * self.mtu) } else { flight }
     }
 
     fn set_pacing(&mut self, gain: f64) {
@@ -274,14 +276,14 @@ impl Bbr {
 
     fn set_cwnd(&mut self, ack: &Ack) {
         let flight = scale(self.bdp(self.bw()), self.state.cwnd_gain());
-        let most = self.with_budget(flight + self.aggregation.extra(self.full_pipe.once));
+        let most = self.with_budget(flight.saturating_add(self.aggregation.extra(self.full_pipe.once)));
         if self.full_pipe.once {
-            self.cwnd = (self.cwnd + ack.acked).min(most);
+            self.cwnd = self.cwnd.saturating_add(ack.acked).min(most);
         } else if self.cwnd < most || ack.delivered < initial_window(self.mtu) {
-            self.cwnd += ack.acked;
+            self.cwnd = self.cwnd.saturating_add(ack.acked);
         }
-        let cap = self.cwnd_cap().max(self.min_window());
-        self.cwnd = self.cwnd.max(self.min_window()).min(cap);
+        let cap = self.cwnd_cap().clamp(self.min_window(), MAX_WINDOW);
+        self.cwnd = self.cwnd.clamp(self.min_window(), cap);
     }
 
     /// §5.6.4.7: the volume cap of each state.
@@ -334,7 +336,7 @@ impl Bbr {
 impl Controller for Bbr {
     fn on_sent(&mut self, packet: &SentPacket) {
         self.begin(packet.departs);
-        if packet.in_flight + self.mtu > self.cwnd {
+        if packet.in_flight.saturating_add(self.mtu) > self.cwnd {
             self.window_full[0] = true;
         }
         if let Some((since, app_limited)) = self.drained.take() {

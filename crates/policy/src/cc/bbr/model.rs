@@ -189,7 +189,7 @@ impl MinRtt {
     }
 
     pub(super) fn on_ack(&mut self, now: Time, rtt: Option<Duration>) {
-        let interval = PROBE_RTT_INTERVAL.max(self.min.unwrap_or_default() * PROBE_RTT_ROUNDS);
+        let interval = PROBE_RTT_INTERVAL.max(self.min.unwrap_or_default().saturating_mul(PROBE_RTT_ROUNDS));
         self.stale = now > self.recent_stamp + interval;
         if let Some(rtt) = rtt
             && (self.stale || self.recent.is_none_or(|recent| rtt < recent))
@@ -197,7 +197,7 @@ impl MinRtt {
             self.recent = Some(rtt);
             self.recent_stamp = now;
         }
-        let expired = now > self.stamp + MIN_RTT_WINDOW.max(interval * 2);
+        let expired = now > self.stamp + MIN_RTT_WINDOW.max(interval.saturating_mul(2));
         if let Some(recent) = self.recent
             && (expired || self.min.is_none_or(|min| recent < min))
         {

@@ -421,12 +421,12 @@ fn loss_that_was_none_leads_back_to_startup() {
 }
 
 #[test]
-fn persistent_congestion_leaves_one_packet_until_an_ack_comes() {
+fn persistent_congestion_leaves_the_least_window_until_an_ack_comes() {
     let mut feed = Feed::at(State::Cruise);
     let window = feed.cc.window();
-    feed.in_flight = 12_000;
     feed.lose_for_long(10, true);
-    assert_eq!(feed.cc.window(), 1200);
+    assert!(feed.in_flight - 12_000 > 4800, "much is in flight that may still arrive");
+    assert_eq!(feed.cc.window(), 4800);
     feed.now += Duration::from_millis(1);
     feed.round();
     assert!(feed.cc.window() >= window / 2, "the path lives: the model is still good");
