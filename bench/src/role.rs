@@ -37,7 +37,6 @@ const fn core(end: End) -> usize {
 
 pub(crate) fn run(job: &Job) -> Result<(), Failure> {
     host::stay_on_core(core(job.end));
-    host::go_first();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let measured = runtime.block_on(async {
         match job.end {
