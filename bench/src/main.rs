@@ -1,0 +1,99 @@
+//! mpquic side by side with other QUIC stacks: same machine, same run, same job.
+//!
+//! A stack is one file in `stacks/` and one entry in its list; a test is one file in `tests/` and one entry in its list.
+//! `rounds` runs every test with every stack in turn, client and server in processes of their own (this binary
+//! again, in a hidden `role`), and `report` shows the medians. Loopback, no emulated links.
+
+mod host;
+mod report;
+mod role;
+mod rounds;
+mod stack;
+mod stacks;
+mod tests;
+
+use clap::{Args, Parser, Subcommand};
+use report::Report;
+use std::process::ExitCode;
+
+/// What every function here fails with: something to print.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Parser, Debug)]
+#[command(name = "mpquic-bench", about = "mpquic side by side with other QUIC stacks")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// One connection, one stream, each direction.
+    Bulk(Options),
+    /// One end of one round, for the parent process.
+    #[command(hide = true)]
+    Role(role::Job),
+}
+
+/// What a user may choose for every test.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    /// Bytes that a round moves: a number, with kB, MB or GB behind it if you like (powers of ten).
+    #[arg(long, default_value = "1GB", value_parser = parse_bytes)]
+    bytes: u64,
+    /// Rounds of which the median is shown.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..1000))]
+    rounds: u32,
+    /// Only these stacks.
+    #[arg(long, value_delimiter = ',')]
+    stacks: Vec<String>,
+    /// One line of JSON at the end.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Bulk(options) => compare(tests::BULK, &options),
+        Command::Role(job) => role::run(&job),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(tests: &[&'static tests::Test], options: &Options) -> Result<(), Failure> {
+    let mut report = Report::default();
+    rounds::run(tests, options, &mut report)?;
+    print!("{report}");
+    if options.json {
+        println!("{}", report.json());
+    }
+    Ok(())
+}
+
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match &text[digits.len()..] {
+        "" | "B" => 1,
+        "kB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        other => return Err(format!("unknown unit {other:?}")),
+    };
+    let number: u64 = digits.parse().map_err(|error| format!("{digits:?}: {error}"))?;
+    number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(|| "not a size".to_owned())
+}
+
+#[cfg(test)]
+#[test]
+fn sizes_are_read_with_and_without_units() {
+    assert_eq!(parse_bytes("1500"), Ok(1500));
+    assert_eq!(parse_bytes("2GB"), Ok(2_000_000_000));
+    assert!(parse_bytes("3 parsecs").is_err());
+    assert!(parse_bytes("0").is_err());
+}
