@@ -4,6 +4,8 @@
 //! `rounds` runs every test with every stack in turn, client and server in processes of their own (this binary
 //! again, in a hidden `role`), and `report` shows the medians. Loopback, no emulated links.
 
+#![forbid(unsafe_code)]
+
 mod host;
 mod report;
 mod role;
