@@ -68,7 +68,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "SIZE", default_value = "200MB", value_parser = parse::size)]
     pub(crate) size: u64,
 
-    /// Links to emulate: [NAME=]RATE/DELAY[±JITTER][/LOSS], with commas between
+    /// Links to emulate: `[NAME=]RATE/DELAY[±JITTER][/LOSS]`, with commas between
     ///
     /// The delay is one-way, and both directions of a link are alike. `+-` does for `±`.
     /// Links without a name are called a, b, c and so on.

@@ -18,7 +18,7 @@ fn names_are_unique_and_every_tunable_is_described_and_has_its_default_in_range(
             assert!(t.min <= t.default && t.default <= t.max, "{}.{}: {t:?}", entry.name, t.name);
         }
     }
-    assert_eq!(cc::ALL[0].name, "cubic", "the default");
+    assert_eq!(cc::ALL[0].name, "bbr", "the default");
     assert!(Entry::find(cc::ALL, "newreno").is_some());
     assert!(Entry::find(cc::ALL, "no such controller").is_none());
 }

@@ -149,7 +149,7 @@ impl Connection {
     }
 
     fn push_event(&mut self, event: Event) {
-        if self.events.len() < EVENTS_MAX {
+        if self.events.len() < EVENTS_MAX || matches!(event, Event::Closed(_)) {
             self.events.push_back(event);
         }
     }

@@ -7,7 +7,7 @@ use crate::error::Violation;
 use crate::event::{CloseReason, Event, PathEvent};
 use crate::handshake::LevelId;
 use crate::path::{Path, PathSetup, Validation};
-use mpquic_base::{Duration, Ecn, FourTuple, PathId, Role, Time};
+use mpquic_base::{Cid, Duration, Ecn, FourTuple, PathId, Role, Time};
 use mpquic_wire::frame::RESET_TOKEN_LEN;
 use mpquic_wire::header::{Long, LongKind, PartialHeader, Short};
 
@@ -62,7 +62,8 @@ impl Connection {
         while !rest.is_empty() && !self.close.is_done() {
             let Ok((header, len)) = PartialHeader::read(rest, LOCAL_CID_LEN) else { return };
             // RFC 9000 §12.2: every packet of a datagram is for the same connection.
-            let same = *dcid.get_or_insert_with(|| header.dcid().to_vec()) == header.dcid();
+            let this = Cid::new(header.dcid());
+            let same = *dcid.get_or_insert(this) == this;
             let parsed = match header {
                 PartialHeader::Long(long) if long.fixed_bit => Parsed::Long(long),
                 PartialHeader::Short(short) if short.fixed_bit => Parsed::Short(short),

@@ -42,6 +42,11 @@ impl CryptoStream {
         Ok(())
     }
 
+    /// Bytes arrived that were never read.
+    pub(super) fn has_more(&self) -> bool {
+        !self.have.is_empty()
+    }
+
     /// The next bytes in order.
     pub(super) fn take(&mut self) -> Option<Vec<u8>> {
         let ready = self.have.first().filter(|r| r.start == self.read)?;
@@ -125,7 +130,9 @@ mod tests {
         stream.on_data(0, b"hell").unwrap();
         assert_eq!(stream.take().unwrap(), b"hello");
         stream.on_data(1, b"ell").unwrap();
-        assert!(stream.take().is_none());
+        assert!(!stream.has_more() && stream.take().is_none());
+        stream.on_data(5, b"!").unwrap();
+        assert!(stream.has_more());
         assert!(stream.on_data(BUFFER_MAX, &[0; 6]).is_err());
     }
 }

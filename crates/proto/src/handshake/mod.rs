@@ -111,8 +111,17 @@ impl Handshake {
         data: &[u8],
         rng: &mut Rng,
     ) -> Result<Progress, Violation> {
+        let over = match level {
+            LevelId::Initial => self.handshake.is_some(),
+            LevelId::Handshake => self.complete,
+            LevelId::App => false,
+        };
         let Some(crypto) = self.crypto(level) else { return Ok(Progress::default()) };
         crypto.on_data(offset, data)?;
+        if over && crypto.has_more() {
+            // RFC 9001 §4.1.3: a level whose successor has keys says nothing new.
+            return Err(Violation::protocol("handshake data at a level that is over"));
+        }
         while let Some(chunk) = self.crypto(level).and_then(CryptoStream::take) {
             self.session.read(&chunk).map_err(|failure| {
                 // RFC 9001 §4.8: TLS alerts map into the transport's error space.
