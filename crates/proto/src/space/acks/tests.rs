@@ -29,6 +29,12 @@ fn ranges(acks: &AckQueue) -> Vec<Range<u64>> {
     acks.ranges().collect()
 }
 
+fn only_range(acks: &AckQueue) -> Range<u64> {
+    let ranges = ranges(acks);
+    assert_eq!(ranges.len(), 1, "{ranges:?}");
+    ranges[0].clone()
+}
+
 #[test]
 fn a_number_seen_before_is_a_duplicate_and_a_gap_is_not() {
     let mut acks = AckQueue::new();
@@ -181,7 +187,7 @@ fn what_the_peer_knows_we_have_is_not_reported_again() {
 fn an_ack_is_never_empty_even_when_the_peer_knows_everything() {
     let mut acks = quiet(10);
     acks.on_ack_acked(9);
-    assert_eq!(ranges(&acks), [9..10]);
+    assert_eq!(only_range(&acks), 9..10);
     assert_eq!(acks.largest(), Some(9));
     receive(&mut acks, 3, 10);
     assert_eq!(acks.due_at(), Some(at(28)), "10 follows 9: there is no gap");
@@ -193,5 +199,5 @@ fn news_of_an_older_ack_does_not_lower_the_floor() {
     acks.on_ack_acked(8);
     acks.on_ack_acked(3);
     assert!((0..=9).all(|pn| acks.is_duplicate(pn)));
-    assert_eq!(ranges(&acks), [8..10]);
+    assert_eq!(only_range(&acks), 8..10);
 }
