@@ -129,3 +129,6 @@ impl OneRttKeys {
         self.acked_in_phase = false;
     }
 }
+
+#[cfg(test)]
+mod tests;
