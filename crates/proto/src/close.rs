@@ -114,3 +114,6 @@ impl Close {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

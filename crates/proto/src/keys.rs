@@ -12,8 +12,9 @@ pub(crate) struct OneRttKeys {
     /// Derived in advance, so that an update costs no time that an observer could measure.
     next: PhaseKeys,
     source: Box<dyn NextPhase>,
-    /// The peer's key of the phase before, for packets that were under way, until the time given.
-    previous: Option<(Box<dyn PacketKey>, Time)>,
+    /// The peer's key of the phase before, for packets that were under way; `None` as its end means that the peer
+    /// has not yet followed into the current phase.
+    previous: Option<(Box<dyn PacketKey>, Option<Time>)>,
     phase: bool,
     sealed: u64,
     forged: u64,
@@ -77,9 +78,11 @@ impl OneRttKeys {
     ) -> Result<usize, Forged> {
         let (path, pn, phase) = packet;
         if phase == self.phase {
-            return self.count(|keys| keys.current.peer.open(path, pn, header, payload));
+            let len = self.count(|keys| keys.current.peer.open(path, pn, header, payload))?;
+            self.on_followed(now, keep);
+            return Ok(len);
         }
-        if self.previous.as_ref().is_some_and(|(_, until)| *until <= now) {
+        if self.previous.as_ref().is_some_and(|(_, until)| until.is_some_and(|at| at <= now)) {
             self.previous = None;
         }
         // Packet numbers of different paths cannot be compared: while the old key lives, the other phase is the old one.
@@ -89,8 +92,16 @@ impl OneRttKeys {
             });
         }
         let len = self.count(|keys| keys.next.peer.open(path, pn, header, payload))?;
-        self.update(now, keep);
+        self.update();
+        self.on_followed(now, keep);
         Ok(len)
+    }
+
+    /// RFC 9001 §6.1: the old key's time runs only from the first packet that the peer sent in the current phase.
+    fn on_followed(&mut self, now: Time, keep: Duration) {
+        if let Some((_, until @ None)) = &mut self.previous {
+            *until = Some(now + keep);
+        }
     }
 
     fn count(&mut self, open: impl FnOnce(&mut Self) -> Result<usize, Forged>) -> Result<usize, Forged> {
@@ -108,13 +119,16 @@ impl OneRttKeys {
     }
 
     /// Moves both directions to the next phase.
-    pub(crate) fn update(&mut self, now: Time, keep: Duration) {
+    pub(crate) fn update(&mut self) {
         let fresh = self.source.next();
         let current = core::mem::replace(&mut self.next, fresh);
         let old = core::mem::replace(&mut self.current, current);
-        self.previous = Some((old.peer, now + keep));
+        self.previous = Some((old.peer, None));
         self.phase = !self.phase;
         self.sealed = 0;
         self.acked_in_phase = false;
     }
 }
+
+#[cfg(test)]
+mod tests;

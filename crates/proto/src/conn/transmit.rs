@@ -69,8 +69,7 @@ impl Connection {
             self.streams.tune(now, patience);
         }
         if self.keys.as_ref().is_some_and(|k| k.wants_update() && self.handshake.is_confirmed()) {
-            let keep = self.largest_pto() * 3;
-            self.keys.iter_mut().for_each(|k| k.update(now, keep));
+            self.keys.iter_mut().for_each(crate::keys::OneRttKeys::update);
         }
         if self.keys.as_ref().is_some_and(crate::keys::OneRttKeys::is_exhausted) {
             self.violate(now, crate::error::Violation::aead_limit());

@@ -58,3 +58,6 @@ impl Status {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -125,3 +125,6 @@ fn pending(now: Time, pto: Duration) -> State {
         give_up_at: now + pto * GIVE_UP_PTOS,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -123,3 +123,6 @@ impl AckQueue {
         self.floor = self.floor.max(largest);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -228,3 +228,6 @@ impl SentRing {
         self.outstanding_from = self.outstanding_from.max(self.base);
     }
 }
+
+#[cfg(test)]
+mod tests;
