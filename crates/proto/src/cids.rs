@@ -206,6 +206,7 @@ impl Cids {
                 peer.known.push(given);
             }
         }
+        peer.replace_current();
         self.wants |= !peer.to_retire.is_empty();
         if peer.known.len() as u64 > PEER_CIDS_PER_PATH {
             return Err(Violation::new(
@@ -338,7 +339,11 @@ impl PeerCids {
             }
             c.seq >= floor
         });
-        if self.current.is_some_and(|seq| seq < floor) {
+    }
+
+    /// A path in use whose ID was retired goes on with the lowest one left, which may be the one just given.
+    fn replace_current(&mut self) {
+        if self.current.is_some_and(|seq| seq < self.retire_prior_to) {
             self.current = self.known.iter().map(|c| c.seq).min();
         }
     }
