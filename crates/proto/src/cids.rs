@@ -200,7 +200,8 @@ impl Cids {
             || peer.to_retire.contains(&given.seq)
             || peer.retiring.contains(&given.seq);
         if !repeated {
-            if given.seq < peer.retire_prior_to {
+            // IDs are used in order: one below that in use is a late copy of one given up, or came too late itself.
+            if given.seq < peer.retire_prior_to.max(peer.current.unwrap_or(0)) {
                 peer.to_retire.push(given.seq);
             } else {
                 peer.known.push(given);
