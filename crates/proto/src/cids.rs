@@ -349,3 +349,6 @@ impl PeerCids {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
