@@ -200,12 +200,14 @@ impl Cids {
             || peer.to_retire.contains(&given.seq)
             || peer.retiring.contains(&given.seq);
         if !repeated {
-            if given.seq < peer.retire_prior_to {
+            // IDs are used in order: one below that in use is a late copy of one given up, or came too late itself.
+            if given.seq < peer.retire_prior_to.max(peer.current.unwrap_or(0)) {
                 peer.to_retire.push(given.seq);
             } else {
                 peer.known.push(given);
             }
         }
+        peer.replace_current();
         self.wants |= !peer.to_retire.is_empty();
         if peer.known.len() as u64 > PEER_CIDS_PER_PATH {
             return Err(Violation::new(
@@ -338,8 +340,15 @@ impl PeerCids {
             }
             c.seq >= floor
         });
-        if self.current.is_some_and(|seq| seq < floor) {
+    }
+
+    /// A path in use whose ID was retired goes on with the lowest one left, which may be the one just given.
+    fn replace_current(&mut self) {
+        if self.current.is_some_and(|seq| seq < self.retire_prior_to) {
             self.current = self.known.iter().map(|c| c.seq).min();
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
