@@ -1,17 +1,15 @@
 //! The handle of one connection.
 
-use crate::bridge::door::{Door, Reply, Request};
-use crate::bridge::shared::{DATAGRAMS_MAX, Shared};
+use crate::bridge::door::{Answer, Door, Reply, Request};
+use crate::bridge::shared::{ConnectionStats, DATAGRAMS_MAX, Established, Opened, Shared, State};
 use crate::error::Error;
+use crate::guard::Guard;
 use crate::stream::{RecvStream, SendStream};
 use core::fmt;
 use mpquic_base::{Dir, FourTuple, PathId};
-use mpquic_proto::{
-    CloseReason, ConnectionCounters, ConnectionId, DatagramStats, PathEvent, PathStats, Refused, StreamStats,
-};
+use mpquic_proto::{CloseReason, ConnectionId, PathEvent, PathStats, Refused};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::sync::oneshot;
 
 /// A connection to one peer, over any number of paths.
 ///
@@ -23,41 +21,10 @@ pub struct Connection {
     guard: Arc<Guard>,
 }
 
-/// What a connection has done so far.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ConnectionStats {
-    pub counters: ConnectionCounters,
-    pub streams: StreamStats,
-    pub datagrams: DatagramStats,
-}
-
-/// Held by every handle of a connection and its streams: the last one to go tells the shard.
-pub(crate) struct Guard {
-    pub(crate) id: ConnectionId,
-    pub(crate) door: Arc<Door>,
-}
-
-impl Guard {
-    pub(crate) const fn new(id: ConnectionId, door: Arc<Door>) -> Self {
-        Self { id, door }
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.door.send(Request::Released(self.id));
-    }
-}
-
-impl fmt::Debug for Guard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.id)
-    }
-}
-
 impl Connection {
-    pub(crate) const fn new(shared: Arc<Shared>, guard: Arc<Guard>) -> Self {
-        Self { shared, guard }
+    pub(crate) fn new(door: &Arc<Door>, established: Established) -> Self {
+        let guard = Guard::new(established.id, Arc::clone(door));
+        Self { shared: established.shared, guard: Arc::new(guard) }
     }
 
     /// Opens a stream that carries data both ways; waits while the peer allows no more.
@@ -78,8 +45,18 @@ impl Connection {
     }
 
     async fn open(&self, dir: Dir) -> Result<(SendStream, Option<RecvStream>), Error> {
-        let guard = Arc::clone(&self.guard);
-        self.ask(|connection, reply| Request::Open { connection, dir, guard, reply }).await
+        let handles = |Opened { id, outbox, inbox }| {
+            let send = SendStream::new(Arc::clone(&self.guard), id, outbox);
+            (send, inbox.map(|inbox| RecvStream::new(Arc::clone(&self.guard), id, inbox)))
+        };
+        // Nobody waiting any more: the handles' drop resets the stream.
+        let opened = self
+            .claim(
+                |connection, reply| Request::Open { connection, dir, reply },
+                |opened| drop(handles(opened)),
+            )
+            .await?;
+        Ok(handles(opened))
     }
 
     /// The next stream that the peer opened for both directions.
@@ -254,20 +231,24 @@ impl Connection {
     }
 
     async fn ask<T>(&self, request: impl FnOnce(ConnectionId, Reply<T>) -> Request) -> Result<T, Error> {
-        let (reply, answer) = oneshot::channel();
+        self.claim(request, drop).await
+    }
+
+    /// Asks for something that `unwanted` has to give back if the caller gives up.
+    async fn claim<T>(
+        &self,
+        request: impl FnOnce(ConnectionId, Reply<T>) -> Request,
+        unwanted: impl FnMut(T),
+    ) -> Result<T, Error> {
+        let (reply, answer) = Answer::channel(unwanted);
         self.guard.door.send(request(self.guard.id, reply));
-        match answer.await {
-            Ok(answer) => answer,
-            // Dropped with the request: there was no connection any more to ask.
-            Err(_) => Err(self.shared.state().closed.clone().map_or(Error::EndpointGone, Error::Closed)),
-        }
+        // Dropped with the request: there was no connection any more to ask.
+        let gone = || Err(self.shared.state().closed.clone().map_or(Error::EndpointGone, Error::Closed));
+        answer.arrived().await.unwrap_or_else(gone)
     }
 
     /// Waits for something in the shared state; what is there counts even if the connection is over.
-    async fn find<T>(
-        &self,
-        mut look: impl FnMut(&mut crate::bridge::shared::State) -> Option<T>,
-    ) -> Result<T, Error> {
+    async fn find<T>(&self, mut look: impl FnMut(&mut State) -> Option<T>) -> Result<T, Error> {
         self.shared
             .find(&self.shared.changed, |state| match look(state) {
                 Some(found) => Some(Ok(found)),

@@ -1,6 +1,6 @@
 //! The endpoint's handle: sockets in, connections out, a thread behind it.
 
-use crate::bridge::door::{ConnectRequest, Door, Request};
+use crate::bridge::door::{Answer, ConnectRequest, Door, Request};
 use crate::bridge::{Accepting, Bridge};
 use crate::config::{ClientConfig, ServerConfig};
 use crate::connection::Connection;
@@ -16,7 +16,6 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use tokio::sync::oneshot;
 
 /// One UDP socket per link, and the thread that serves all connections over them.
 ///
@@ -134,7 +133,8 @@ impl Endpoint {
     ) -> Result<Connection, ConnectError> {
         let door = &self.shard.door;
         let local = door.source(local, peer).ok_or(ConnectError::NoSuchAddress(local))?;
-        let (reply, answer) = oneshot::channel();
+        // Nobody waiting any more: the handle's drop closes the connection.
+        let (reply, answer) = Answer::channel(|established| drop(Connection::new(door, established)));
         door.send(Request::Connect(Box::new(ConnectRequest {
             config: config.proto.clone(),
             pinned: config.pinned,
@@ -142,7 +142,8 @@ impl Endpoint {
             tuple: FourTuple { local, peer },
             reply,
         })));
-        answer.await.unwrap_or(Err(ConnectError::EndpointGone))
+        let established = answer.arrived().await.unwrap_or(Err(ConnectError::EndpointGone))?;
+        Ok(Connection::new(door, established))
     }
 
     /// The next connection of a peer whose handshake is complete; `None` once the endpoint was shut down.
@@ -152,8 +153,8 @@ impl Endpoint {
             let rung = accepting.changed.notified();
             tokio::pin!(rung);
             rung.as_mut().enable();
-            if let Some(connection) = locked(&accepting.queue).pop_front() {
-                return Some(connection);
+            if let Some(established) = locked(&accepting.queue).pop_front() {
+                return Some(Connection::new(door, established));
             }
             if door.is_closed() {
                 return None;

@@ -13,10 +13,12 @@ mod config;
 mod connection;
 mod endpoint;
 mod error;
+mod guard;
 mod stream;
 
+pub use bridge::shared::ConnectionStats;
 pub use config::{ClientConfig, ServerConfig};
-pub use connection::{Connection, ConnectionStats};
+pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use error::{ConnectError, Error, ReadError, WriteError};
 pub use mpquic_base::{Dir, FourTuple, PathId, Rate, StreamId};

@@ -2,8 +2,8 @@
 
 use crate::bridge::door::Request;
 use crate::bridge::mailbox::{Fetched, Inbox, Outbox};
-use crate::connection::Guard;
 use crate::error::{ReadError, WriteError};
+use crate::guard::Guard;
 use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};

@@ -7,6 +7,9 @@ use mpquic::{
     ReadError, ServerConfig, TransportConfig, WriteError,
 };
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -87,6 +90,25 @@ async fn echoed(connection: &Connection, data: &[u8]) -> Vec<u8> {
 
 async fn in_time<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("in time")
+}
+
+/// Tells when a future can go on.
+struct Bell(Sender<()>);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.send(()).ok();
+    }
+}
+
+/// Waits until the answer for `future` is there, and gives up without looking at it.
+fn give_up_when_answered<T>(future: impl Future<Output = T> + Send) {
+    let (ring, rung) = channel();
+    let waker = Waker::from(Arc::new(Bell(ring)));
+    let mut future = Box::pin(future);
+    if future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+        rung.recv_timeout(PATIENCE).unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -249,6 +271,36 @@ async fn dropped_streams_reset_and_stop() {
         }
     };
     assert_eq!(in_time(stopped).await, WriteError::Stopped(0));
+}
+
+#[tokio::test]
+async fn a_stream_whose_opener_gave_up_is_reset_and_stopped() {
+    let world = World::new();
+    let (near, far) = in_time(world.connect()).await;
+    give_up_when_answered(near.open_bi());
+    let (mut back, mut there) = in_time(far.accept_bi()).await.unwrap();
+    assert_eq!(in_time(there.read_to_end(100)).await, Err(ReadError::Reset(0)));
+    assert_eq!(in_time(back.finished()).await, Err(WriteError::Stopped(0)));
+    drop(near);
+    in_time(far.closed()).await;
+}
+
+#[tokio::test]
+async fn a_connection_whose_caller_gave_up_is_closed() {
+    let world = World::new();
+    give_up_when_answered(world.dial());
+    let near = in_time(world.dial()).await.unwrap();
+    let mut send = near.open_uni().await.unwrap();
+    send.write_all(b"the second").await.unwrap();
+    // The first one may end before the server's handshake does; if it is accepted, it is about to be closed.
+    let closed = CloseReason::PeerApplication { code: 0, reason: Vec::new() };
+    loop {
+        let far = in_time(world.server.accept()).await.unwrap();
+        match in_time(far.accept_uni()).await {
+            Ok(_) => break,
+            Err(error) => assert_eq!(error, Error::Closed(closed.clone())),
+        }
+    }
 }
 
 #[tokio::test]

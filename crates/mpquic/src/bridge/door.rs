@@ -1,18 +1,47 @@
 //! The way to a shard from any thread: requests, and a bell.
+//!
+//! Refuses to know the handles: answers are plain values, from which the asking side makes its handles.
 
-use crate::connection::{Connection, Guard};
+use super::shared::{Established, Opened};
 use crate::error::{ConnectError, Error};
 use crate::locked;
-use crate::stream::{RecvStream, SendStream};
 use core::sync::atomic::{AtomicBool, Ordering};
 use mpquic_base::{Dir, FourTuple, PathId, StreamId};
 use mpquic_net::Waker;
 use mpquic_proto::ConnectionId;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 pub(crate) type Reply<T, E = Error> = oneshot::Sender<Result<T, E>>;
+
+/// Where a [`Reply`] arrives. If the wait for it is given up, `unwanted` gets what was already on its way.
+pub(crate) struct Answer<T, E, F: FnMut(T)> {
+    receiver: oneshot::Receiver<Result<T, E>>,
+    unwanted: F,
+}
+
+impl<T, E, F: FnMut(T)> Answer<T, E, F> {
+    pub(crate) fn channel(unwanted: F) -> (Reply<T, E>, Self) {
+        let (reply, receiver) = oneshot::channel();
+        (reply, Self { receiver, unwanted })
+    }
+
+    /// `None` if the request was dropped without a reply.
+    pub(crate) async fn arrived(mut self) -> Option<Result<T, E>> {
+        (&mut self.receiver).await.ok()
+    }
+}
+
+impl<T, E, F: FnMut(T)> Drop for Answer<T, E, F> {
+    fn drop(&mut self) {
+        // From here on a reply fails, and its sender knows that nobody has it.
+        self.receiver.close();
+        if let Ok(Ok(answer)) = self.receiver.try_recv() {
+            (self.unwanted)(answer);
+        }
+    }
+}
 
 /// What a handle wants from its shard. At most one is under way per stream and purpose, or per waiting caller.
 #[derive(Debug)]
@@ -21,8 +50,7 @@ pub(crate) enum Request {
     Open {
         connection: ConnectionId,
         dir: Dir,
-        guard: Arc<Guard>,
-        reply: Reply<(SendStream, Option<RecvStream>)>,
+        reply: Reply<Opened>,
     },
     OpenPath {
         connection: ConnectionId,
@@ -70,7 +98,7 @@ pub(crate) struct ConnectRequest {
     pub(crate) pinned: bool,
     pub(crate) server_name: String,
     pub(crate) tuple: FourTuple,
-    pub(crate) reply: Reply<Connection, ConnectError>,
+    pub(crate) reply: Reply<Established, ConnectError>,
 }
 
 #[derive(Debug)]
@@ -120,7 +148,7 @@ impl Door {
         self.closed.store(true, Ordering::Release);
         let left = core::mem::take(&mut *requests);
         drop(requests);
-        // Outside the lock: what is dropped here may want to send requests of its own.
+        // Outside the lock: a dropped reply wakes its caller, who may want to send requests.
         drop(left);
         self.closing.notify_waiters();
     }

@@ -1,22 +1,18 @@
 //! One connection on the shard's side: moves bytes between mailboxes and streams, and keeps what callers wait for.
 
-use super::door::{Door, Reply};
+use super::door::Reply;
 use super::mailbox::{Collected, Inbox, MAILBOX_BYTES, Outbox};
-use super::shared::{INCOMING_MAX, Incoming, Shared};
-use crate::connection::{ConnectionStats, Guard};
+use super::shared::{ConnectionStats, INCOMING_MAX, Incoming, Opened, Shared};
 use crate::error::{Error, ReadError, WriteError};
-use crate::stream::{RecvStream, SendStream};
 use mpquic_base::{Dir, FourTuple, PathId, StreamId, Time};
-use mpquic_proto::{CloseReason, Connection, ConnectionId, PathEvent, Refused, StreamEvent};
+use mpquic_proto::{CloseReason, Connection, PathEvent, Refused, StreamEvent};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-/// What a connection that nobody holds any more is closed with.
+/// What a connection or stream that nobody holds any more is ended with.
 const RELEASED_CODE: u64 = 0;
 
 pub(super) struct Link {
-    id: ConnectionId,
-    door: Arc<Door>,
     pub(super) shared: Arc<Shared>,
     streams: BTreeMap<StreamId, Ends>,
     opens: VecDeque<OpenWish>,
@@ -44,8 +40,7 @@ struct Sending {
 
 pub(super) struct OpenWish {
     pub(super) dir: Dir,
-    pub(super) guard: Arc<Guard>,
-    pub(super) reply: Reply<(SendStream, Option<RecvStream>)>,
+    pub(super) reply: Reply<Opened>,
 }
 
 pub(super) struct PathWish {
@@ -56,12 +51,10 @@ pub(super) struct PathWish {
 }
 
 impl Link {
-    pub(super) fn new(id: ConnectionId, door: Arc<Door>, connection: &Connection) -> Self {
+    pub(super) fn new(connection: &Connection) -> Self {
         let alpn = connection.alpn().map(<[u8]>::to_vec);
         let shared = Arc::new(Shared::new(alpn, connection.peer_certificate()));
         let mut link = Self {
-            id,
-            door,
             shared,
             streams: BTreeMap::new(),
             opens: VecDeque::new(),
@@ -168,10 +161,12 @@ impl Link {
             }
         };
         let (outbox, inbox) = self.streams.entry(id).or_insert_with(|| Ends::new(id, false)).boxes();
-        let send = SendStream::new(Arc::clone(&wish.guard), id, outbox.unwrap_or_default());
-        let receive = inbox.map(|inbox| RecvStream::new(wish.guard, id, inbox));
-        // Nobody waiting any more: the handles' drop resets the stream.
-        wish.reply.send(Ok((send, receive))).ok();
+        let opened = Opened { id, outbox: outbox.unwrap_or_default(), inbox };
+        if wish.reply.send(Ok(opened)).is_err() {
+            // Nobody waiting any more.
+            self.reset(connection, id, RELEASED_CODE);
+            self.stop(connection, id, RELEASED_CODE);
+        }
     }
 
     fn open_waiting(&mut self, connection: &mut Connection, dir: Dir) {
@@ -347,10 +342,6 @@ impl Link {
             (Refused::Closed, Some(reason)) => Error::Closed(reason.clone()),
             _ => Error::Refused(refused),
         }
-    }
-
-    pub(super) fn guard(&self) -> Arc<Guard> {
-        Arc::new(Guard::new(self.id, Arc::clone(&self.door)))
     }
 }
 

@@ -9,7 +9,6 @@ mod link;
 pub(crate) mod mailbox;
 pub(crate) mod shared;
 
-use crate::connection::Connection;
 use crate::error::{ConnectError, Error};
 use crate::locked;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +18,8 @@ use link::{Link, OpenWish, PathWish};
 use mpquic_base::Time;
 use mpquic_engine::{App, Cx};
 use mpquic_proto::{CloseReason, ConnectionId, Event};
+use shared::Established;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
@@ -38,7 +39,7 @@ const BUSY: (u64, &[u8]) = (0, b"too many connections wait to be accepted");
 /// Connections of peers on their way to the application.
 #[derive(Debug, Default)]
 pub(crate) struct Accepting {
-    pub(crate) queue: Mutex<VecDeque<Connection>>,
+    pub(crate) queue: Mutex<VecDeque<Established>>,
     pub(crate) changed: Notify,
 }
 
@@ -58,7 +59,7 @@ pub(crate) struct Bridge {
 
 /// Somebody waits for the handshake.
 struct Connecting {
-    reply: Reply<Connection, ConnectError>,
+    reply: Reply<Established, ConnectError>,
     pinned: bool,
 }
 
@@ -81,8 +82,8 @@ impl Bridge {
         let now = cx.now();
         match request {
             Request::Connect(request) => self.connect(cx, *request),
-            Request::Open { connection, dir, guard, reply } => {
-                let wish = OpenWish { dir, guard, reply };
+            Request::Open { connection, dir, reply } => {
+                let wish = OpenWish { dir, reply };
                 self.on_link(cx, connection, |link, conn| link.open(conn, wish));
             }
             Request::OpenPath { connection, tuple, backup, reply } => {
@@ -157,20 +158,22 @@ impl Bridge {
 
     fn on_connected(&mut self, id: ConnectionId) {
         let Some(link) = self.links.get(&id) else { return };
-        let guard = link.guard();
-        let connection = Connection::new(Arc::clone(&link.shared), guard);
+        let established = Established { id, shared: Arc::clone(&link.shared) };
         if let Some(connecting) = self.connecting.remove(&id) {
-            // Nobody waiting any more: the handle's drop closes the connection.
-            connecting.reply.send(Ok(connection)).ok();
+            if connecting.reply.send(Ok(established)).is_err() {
+                // Nobody waiting any more, so nobody will release it.
+                self.door.send(Request::Released(id));
+            }
             return;
         }
         let mut queue = locked(&self.accepting.queue);
         if queue.len() >= ACCEPTING_MAX {
             drop(queue);
-            connection.close(BUSY.0, BUSY.1);
+            self.door.send(Request::Close(id, BUSY.0, BUSY.1.to_vec()));
+            self.door.send(Request::Released(id));
             return;
         }
-        queue.push_back(connection);
+        queue.push_back(established);
         drop(queue);
         self.accepting.changed.notify_one();
     }
@@ -256,14 +259,12 @@ impl App for Bridge {
             return self.on_closed(cx, id, reason);
         }
         let Some(connection) = cx.connection(id) else { return };
-        if !self.links.contains_key(&id) {
+        let link = match self.links.entry(id) {
+            Entry::Occupied(entry) => entry.into_mut(),
             // The first sign of life of an established connection; news of streams may come before `Connected`.
-            if !connection.is_established() {
-                return;
-            }
-            self.links.insert(id, Link::new(id, Arc::clone(&self.door), connection));
-        }
-        let Some(link) = self.links.get_mut(&id) else { return };
+            Entry::Vacant(entry) if connection.is_established() => entry.insert(Link::new(connection)),
+            Entry::Vacant(_) => return,
+        };
         match event {
             Event::Connected => self.on_connected(id),
             Event::Stream(event) => {

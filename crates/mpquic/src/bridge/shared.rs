@@ -1,10 +1,11 @@
 //! What a connection's handles and its shard both see: snapshots, and bounded queues in both directions.
 
 use super::mailbox::{Inbox, Outbox};
-use crate::connection::ConnectionStats;
 use crate::locked;
 use mpquic_base::{Dir, StreamId};
-use mpquic_proto::{CloseReason, PathEvent, PathStats};
+use mpquic_proto::{
+    CloseReason, ConnectionCounters, ConnectionId, DatagramStats, PathEvent, PathStats, StreamStats,
+};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -15,6 +16,14 @@ pub(crate) const INCOMING_MAX: usize = 64;
 pub(crate) const DATAGRAMS_MAX: usize = 256;
 /// Path events that may wait; the oldest give way.
 const PATH_EVENTS_MAX: usize = 256;
+
+/// What a connection has done so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConnectionStats {
+    pub counters: ConnectionCounters,
+    pub streams: StreamStats,
+    pub datagrams: DatagramStats,
+}
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -54,6 +63,21 @@ pub(crate) struct Incoming {
     pub(crate) id: StreamId,
     pub(crate) outbox: Option<Arc<Outbox>>,
     pub(crate) inbox: Arc<Inbox>,
+}
+
+/// A stream that we opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) id: StreamId,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) inbox: Option<Arc<Inbox>>,
+}
+
+/// A connection whose handshake is complete. Whoever takes it has to say [`super::door::Request::Released`] one day.
+#[derive(Debug)]
+pub(crate) struct Established {
+    pub(crate) id: ConnectionId,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Shared {

@@ -1,6 +1,7 @@
 //! BBR's state machine: Startup and Drain once, then the four phases of `ProbeBW` with `ProbeRTT` in between.
 
 use super::loss::UndoTo;
+use super::state::{AckPhase, State};
 use super::{Ack, Bbr, OwnLimit, UNBOUNDED, scale};
 use mpquic_base::{Duration, Time};
 
@@ -12,58 +13,6 @@ const PROBE_WAIT: Duration = Duration::from_secs(2);
 const RENO_ROUNDS: u64 = 63;
 /// §2.16.2: how long `ProbeRTT` holds the flight down.
 const PROBE_RTT_DURATION: Duration = Duration::from_millis(200);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    Startup,
-    Drain,
-    Down,
-    Cruise,
-    Refill,
-    Up,
-    ProbeRtt,
-}
-
-impl State {
-    /// §5.6.1.
-    pub(super) fn pacing_gain(self) -> f64 {
-        match self {
-            Self::Startup => 2.77,
-            Self::Drain => 0.5,
-            Self::Down => 0.90,
-            Self::Cruise | Self::Refill | Self::ProbeRtt => 1.0,
-            Self::Up => 1.25,
-        }
-    }
-
-    /// §5.6.1.
-    pub(super) fn cwnd_gain(self) -> f64 {
-        match self {
-            Self::Up => 2.25,
-            Self::ProbeRtt => 0.5,
-            _ => 2.0,
-        }
-    }
-
-    pub(super) fn in_probe_bw(self) -> bool {
-        matches!(self, Self::Down | Self::Cruise | Self::Refill | Self::Up)
-    }
-
-    /// Whether it looks for more rate than is known, so that loss says something about the limit and not about the present.
-    pub(super) fn probes(self) -> bool {
-        matches!(self, Self::Startup | Self::Refill | Self::Up)
-    }
-}
-
-/// What the ACKs that arrive now tell about the last probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AckPhase {
-    Init,
-    Refilling,
-    Starting,
-    Feedback,
-    Stopping,
-}
 
 /// Where `ProbeBW` stands in its cycle.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! BBR's answer to loss and CE marks: what a round of them lowers, what a probe's loss bounds, and how to take it back.
 
-use super::cycle::State;
+use super::state::State;
 use super::{Ack, Bbr, UNBOUNDED, scale};
 use crate::cc::{EcnBatch, LossBatch};
 use mpquic_base::{Rate, Time};

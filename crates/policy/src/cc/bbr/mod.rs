@@ -1,6 +1,6 @@
 //! BBR version 3 (draft-ietf-ccwg-bbr-06): paces at a modelled bottleneck rate instead of filling the queue until it drops.
 //!
-//! Owns the path model ([`model`]), the state machine ([`cycle`]) and the answer to loss ([`loss`]). It refuses to know
+//! Owns the path model ([`model`]), the state machine ([`state`], [`cycle`]) and the answer to loss ([`loss`]). It refuses to know
 //! packets: delivery rates, loss totals and round trips come from the path, one batch per ACK frame.
 //!
 //! Radio links lose 0.5-2 % at random and their delay wanders by as much as it is long. Followed to the letter, the draft
@@ -14,15 +14,16 @@
 mod cycle;
 mod loss;
 mod model;
+mod state;
 #[cfg(test)]
 mod tests;
 
 use super::{AckBatch, Controller, EcnBatch, LossBatch, MAX_WINDOW, SentPacket};
 use crate::{Entry, Settings, Tunable};
-use cycle::{AckPhase, State};
 use loss::{Latest, LongTerm, ShortTerm, Undo};
 use model::{Aggregation, FullPipe, MaxRate, MinRtt, Rounds, Shortfall, Spread};
 use mpquic_base::{Duration, Rate, Time};
+use state::{AckPhase, State};
 
 /// The entry in the list of controllers.
 pub(super) const ENTRY: Entry<dyn Controller> = Entry {
