@@ -201,3 +201,6 @@ pub(crate) enum Known {
     Open,
     Abandoned,
 }
+
+#[cfg(test)]
+mod tests;
