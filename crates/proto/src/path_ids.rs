@@ -5,6 +5,9 @@ use crate::frames::{Frames, Token};
 use mpquic_base::{PathId, RangeSet};
 use mpquic_wire::{Code, Frame};
 
+/// PATH_ABANDON frames that may wait for the peer's acknowledgement before its limit stops rising.
+const ABANDONS_MAX: usize = 64;
+
 #[derive(Debug, Default)]
 pub(crate) struct PathIds {
     /// Both ends sent the transport parameter: its presence counts, not its value.
@@ -124,8 +127,11 @@ impl PathIds {
         self.abandons.push(Abandon { path, code, wanted: true });
     }
 
-    /// A path is forgotten: the peer may use one more id.
+    /// A path is forgotten: the peer may use one more id, unless it leaves too many abandons unacknowledged.
     pub(crate) fn on_forgotten(&mut self) {
+        if self.abandons.len() > ABANDONS_MAX {
+            return;
+        }
         let used_up = u32::try_from(self.abandoned.iter().map(|r| r.end - r.start).sum::<u64>()).unwrap_or(0);
         let max = used_up.saturating_add(self.width).saturating_sub(1);
         if self.negotiated && max > self.local_max {
@@ -195,3 +201,6 @@ pub(crate) enum Known {
     Open,
     Abandoned,
 }
+
+#[cfg(test)]
+mod tests;
