@@ -2,7 +2,7 @@
 //!
 //! Delivery exactly once and in order is checked where bytes are read ([`crate::world::Transfer`]), numbers never
 //! reused where packets are sealed ([`crate::crypto`]), datagram sizes where they are handed over, flow control by the
-//! receiving end itself, which closes on a violation. What is left is the books of each connection.
+//! receiving end itself, which closes on a violation. What is left is the books: of each connection and of the pool.
 
 use mpquic_base::Time;
 

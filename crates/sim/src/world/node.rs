@@ -1,12 +1,12 @@
-//! One end of the world: an endpoint and a plain queue in place of the wheel.
+//! One end of the world: an endpoint with the real pool and the real wheel, and no sockets.
 
 use crate::crypto::PlainCrypto;
 use mpquic_base::{Ecn, FourTuple, Rng, Time};
+use mpquic_net::{Lane, Pool, PoolConfig, Slot, Wheel};
 use mpquic_proto::{
     ClientConfig, Connection, ConnectionCounters, ConnectionId, Endpoint, EndpointCounters, Event, Fate,
-    PathStats, Received, Refused, ServerConfig, Tag, TransportConfig,
+    PathStats, Received, Refused, ServerConfig, Tag, Transmit, TransportConfig,
 };
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Which end.
@@ -26,23 +26,25 @@ impl Side {
     }
 }
 
+/// Blocks that may wait at once: the credits of a few connections.
+const POOL_MAX: usize = 128;
+
 struct Waiting {
     id: Option<ConnectionId>,
     tag: Tag,
     tuple: FourTuple,
     segment: usize,
-    bytes: Vec<u8>,
+    slot: Slot,
+    len: usize,
 }
 
 pub struct Node {
     endpoint: Endpoint,
-    /// Batches by departure, then by the order they were handed over.
-    wheel: BTreeMap<(Time, u64), Waiting>,
-    handed_over: u64,
+    pool: Pool,
+    wheel: Wheel<Waiting>,
     /// Something may have to be sent although no timer is due.
     awake: bool,
     ids: Vec<ConnectionId>,
-    buffer: Vec<u8>,
     mtu_ceiling: usize,
 }
 
@@ -63,11 +65,10 @@ impl Node {
     fn new(endpoint: Endpoint, config: &TransportConfig) -> Self {
         Self {
             endpoint,
-            wheel: BTreeMap::new(),
-            handed_over: 0,
+            pool: Pool::new(PoolConfig { initial: 4, max: POOL_MAX, ..PoolConfig::default() }),
+            wheel: Wheel::new(POOL_MAX),
             awake: true,
             ids: Vec::new(),
-            buffer: vec![0; 65_536],
             mtu_ceiling: usize::from(config.mtu_ceiling),
         }
     }
@@ -116,6 +117,10 @@ impl Node {
     }
 
     pub(super) fn audit(&self) -> Result<(), String> {
+        let pool = self.pool.stats();
+        if pool.allocated != pool.free + self.wheel.len() {
+            return Err(format!("{pool:?}, but {} batches wait in the wheel", self.wheel.len()));
+        }
         self.ids.iter().filter_map(|id| self.endpoint.peek(*id)).try_for_each(Connection::audit)
     }
 
@@ -128,7 +133,7 @@ impl Node {
         if self.awake {
             return Some(Time::ZERO);
         }
-        Time::soonest(self.endpoint.deadline(), self.wheel.first_key_value().map(|((at, _), _)| *at))
+        Time::soonest(self.endpoint.deadline(), self.wheel.next())
     }
 
     pub(super) fn expire(&mut self, now: Time) {
@@ -143,29 +148,29 @@ impl Node {
         Some(event)
     }
 
+    /// One batch from the endpoint to the wheel; false if there is none, or no block to hold it.
+    fn hand_over(&mut self, now: Time) -> bool {
+        let Some(mut slot) = self.pool.take() else { return false };
+        let Some((id, transmit)) = self.endpoint.transmit(now, &mut slot) else { return false };
+        let Transmit { tag, tuple, segment, len, .. } = transmit;
+        let stats = id.and_then(|id| self.endpoint.peek(id)).map(Connection::path_stats);
+        let mtu = stats.and_then(|mut paths| paths.find(|p| p.id == tag.path)).map(|p| usize::from(p.mtu));
+        // Only an MTU probe, alone in its datagram, may be larger than what the path is known to carry.
+        let limit = if len > segment { mtu.unwrap_or(self.mtu_ceiling) } else { self.mtu_ceiling };
+        assert!(segment <= limit, "a datagram above the MTU of {limit}: {transmit:?}");
+        let lane = if transmit.urgent { Lane::Control } else { Lane::Data };
+        self.wheel.insert(transmit.departs_at.max(now), lane, Waiting { id, tag, tuple, segment, slot, len });
+        true
+    }
+
     /// Takes batches from the endpoint and releases those that are due, cut into datagrams.
     pub(super) fn transmit(&mut self, now: Time, departed: &mut Vec<(FourTuple, Vec<u8>)>) {
         loop {
-            while let Some((id, transmit)) = self.endpoint.transmit(now, &mut self.buffer) {
-                assert!(
-                    transmit.segment <= self.mtu_ceiling,
-                    "a datagram above the largest MTU: {transmit:?}"
-                );
-                let waiting = Waiting {
-                    id,
-                    tag: transmit.tag,
-                    tuple: transmit.tuple,
-                    segment: transmit.segment,
-                    bytes: self.buffer[..transmit.len].to_vec(),
-                };
-                self.handed_over += 1;
-                self.wheel.insert((transmit.departs_at.max(now), self.handed_over), waiting);
-            }
+            while self.hand_over(now) {}
             let mut released = false;
-            while let Some(entry) = self.wheel.first_entry().filter(|e| e.key().0 <= now) {
-                let waiting = entry.remove();
+            while let Some(waiting) = self.wheel.pop_due(now) {
                 released = true;
-                for datagram in waiting.bytes.chunks(waiting.segment) {
+                for datagram in waiting.slot[..waiting.len].chunks(waiting.segment) {
                     departed.push((waiting.tuple, datagram.to_vec()));
                 }
                 if let Some(id) = waiting.id {
