@@ -30,7 +30,7 @@ const APART: &[(&str, &str)] = &[("proto", "net")];
 
 /// Crates from outside, with the family of names that begin like them, and who may use them.
 const FOREIGN: &[(&str, &[&str])] = &[
-    ("tokio", &["mpquic", "quicbond"]),
+    ("tokio", &["mpquic", "h3", "quicbond"]),
     ("clap", &["quicbond"]),
     ("serde", &["quicbond"]),
     ("axum", &["quicbond"]),
