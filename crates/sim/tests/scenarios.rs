@@ -144,3 +144,11 @@ fn an_abandoned_path_hands_over_and_its_id_is_never_used_again() {
     w.deliver(&[sent], secs(15));
     assert!(w.path("b").id > old);
 }
+
+#[test]
+fn a_short_transfer_is_not_held_up_by_the_tail_on_a_slow_link() {
+    let mut w = World::seeded(12).link("fast", "100mbit/10ms").link("slow", "20mbit/300ms").connect();
+    let sent = w.send(Side::Server, 5_000_000);
+    let took = w.deliver(&[sent], secs(20));
+    assert!(took < ms(550), "{took:?}; the fast link alone needs about 0.46 s");
+}

@@ -3,13 +3,14 @@
 mod minrtt;
 mod roundrobin;
 pub mod scheduler;
+mod soonest;
 
 pub use scheduler::{PathView, Pick, Scheduler, Want};
 
 use crate::Entry;
 
 /// Every scheduler, the default first.
-pub const ALL: &[&Entry<dyn Scheduler>] = &[&minrtt::ENTRY, &roundrobin::ENTRY];
+pub const ALL: &[&Entry<dyn Scheduler>] = &[&soonest::ENTRY, &minrtt::ENTRY, &roundrobin::ENTRY];
 
 /// The paths that may carry data, with their places in `views`. A backup is one only where nothing else exists:
 /// it does not help out while the others are full.

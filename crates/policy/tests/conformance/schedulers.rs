@@ -67,7 +67,7 @@ fn random_views(rng: &mut Rng) -> Vec<PathView> {
 }
 
 #[test]
-fn the_default_is_minrtt_and_names_are_unique() {
+fn the_default_is_soonest_and_names_are_unique() {
     let mut names = HashSet::new();
     for entry in sched::ALL {
         assert!(names.insert(entry.name), "{} is listed twice", entry.name);
@@ -81,7 +81,7 @@ fn the_default_is_minrtt_and_names_are_unique() {
             }
         }
     }
-    assert_eq!(sched::ALL[0].name, "minrtt");
+    assert_eq!(sched::ALL[0].name, "soonest");
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod paths;
 mod receive;
 mod settle;
 pub(crate) mod setup;
+mod tail;
 mod timers;
 mod transmit;
 
@@ -76,6 +77,8 @@ pub struct Connection {
     /// Initial packets of the peer were taken in: its source ID is settled.
     peer_cid_known: bool,
     counters: ConnectionCounters,
+    /// Bytes of packets whose stream data went over a second path too.
+    doubled: u64,
     // Kept for their allocations.
     fates: Fates,
     tokens: Vec<Token>,

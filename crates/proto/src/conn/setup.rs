@@ -103,6 +103,7 @@ impl Connection {
             stash: Vec::new(),
             peer_cid_known: !client,
             counters: ConnectionCounters::default(),
+            doubled: 0,
             fates: crate::path::Fates::default(),
             tokens: Vec::new(),
             views: Vec::new(),

@@ -210,9 +210,13 @@ impl Connection {
     fn transmit_data(&mut self, now: Time, out: &mut [u8]) -> Option<Transmit> {
         self.pacing_wake = None;
         self.keys.as_ref().filter(|_| self.handshake.is_complete())?;
-        let sendable = self.streams.sendable();
-        let data = sendable.fresh + sendable.again + self.datagrams.queued_bytes();
+        let mut sendable = self.streams.sendable();
+        let mut data = sendable.fresh + sendable.again + self.datagrams.queued_bytes();
         let control = self.wants_control();
+        if data == 0 && self.double_the_tail(now) {
+            sendable = self.streams.sendable();
+            data = sendable.again;
+        }
         if data == 0 {
             self.paths.iter_mut().for_each(|p| p.recovery.on_app_limited());
             if !control {
@@ -266,7 +270,7 @@ impl Connection {
     }
 
     /// Views of the living paths; only if there are none, of the silent ones.
-    fn collect_views(&mut self, now: Time) {
+    pub(super) fn collect_views(&mut self, now: Time) {
         let living = self.paths.iter().any(|p| p.is_usable() && !p.silent);
         self.views.clear();
         self.slots.clear();

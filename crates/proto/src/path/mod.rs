@@ -219,6 +219,10 @@ impl Path {
         self.space.pto_since.map(|since| at.min(since + bound))
     }
 
+    pub(crate) const fn bytes_sent(&self) -> u64 {
+        self.bytes_sent
+    }
+
     pub(crate) fn stats(&self) -> PathStats {
         PathStats {
             id: self.id,

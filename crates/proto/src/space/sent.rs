@@ -35,6 +35,8 @@ pub(crate) struct Sent {
     pub(crate) lost: u64,
     pub(crate) tx_in_flight: u64,
     pub(crate) app_limited: bool,
+    /// Its stream data was also given to a quicker path.
+    pub(crate) doubled: bool,
     tokens: u16,
 }
 
@@ -53,6 +55,7 @@ impl Sent {
             lost: 0,
             tx_in_flight: 0,
             app_limited: false,
+            doubled: false,
             tokens: 0,
         }
     }
