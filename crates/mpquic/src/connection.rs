@@ -142,17 +142,26 @@ impl Connection {
     /// # Errors
     /// [`Refused::DatagramSize`] if it is too large, [`Refused::Full`] if too many wait, or if the connection is over.
     pub fn send_datagram(&self, data: &[u8]) -> Result<(), Error> {
+        self.send_datagram_parts(&[data])
+    }
+
+    /// As [`Connection::send_datagram`], of several parts.
+    ///
+    /// # Errors
+    /// As [`Connection::send_datagram`].
+    pub fn send_datagram_parts(&self, parts: &[&[u8]]) -> Result<(), Error> {
+        let len = parts.iter().map(|part| part.len()).sum::<usize>();
         let mut state = self.shared.state();
         if let Some(reason) = &state.closed {
             return Err(Error::Closed(reason.clone()));
         }
-        if state.max_datagram.is_none_or(|max| data.len() > max) {
+        if state.max_datagram.is_none_or(|max| len > max) {
             return Err(Error::Refused(Refused::DatagramSize));
         }
         if state.outgoing.len() >= DATAGRAMS_MAX {
             return Err(Error::Refused(Refused::Full));
         }
-        state.outgoing.push_back(data.to_vec());
+        state.outgoing.push_back(parts.concat());
         let tell = !core::mem::replace(&mut state.outgoing_attended, true);
         drop(state);
         if tell {

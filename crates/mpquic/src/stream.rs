@@ -55,6 +55,27 @@ impl SendStream {
         Ok(())
     }
 
+    /// The bytes that [`SendStream::write_parts`] would take now, once these are at least `least` (or as many as a stream
+    /// holds back at the most). For protocols that say beforehand how much follows.
+    ///
+    /// # Errors
+    /// As [`SendStream::write`].
+    pub fn poll_room(&mut self, cx: &Context<'_>, least: usize) -> Poll<Result<usize, WriteError>> {
+        self.outbox.poll_room(cx, least)
+    }
+
+    /// Takes `parts` one after the other, or nothing at all if there is not room for all of them.
+    ///
+    /// # Errors
+    /// As [`SendStream::write`].
+    pub fn write_parts(&mut self, parts: &[&[u8]]) -> Result<bool, WriteError> {
+        let (taken, tell) = self.outbox.write_parts(parts)?;
+        if tell {
+            self.guard.door.send(Request::Write(self.guard.id, self.id));
+        }
+        Ok(taken)
+    }
+
     /// Ends the stream after what was written. Everything is delivered even if the handle is dropped then.
     ///
     /// # Errors
@@ -141,6 +162,23 @@ impl RecvStream {
         poll_fn(|cx| self.read_some(cx, out)).await
     }
 
+    /// The next bytes where they lie, at least one; `None` at the end of the stream. They stay until
+    /// [`RecvStream::consume`].
+    ///
+    /// # Errors
+    /// As [`RecvStream::read`].
+    pub fn poll_peek(&mut self, cx: &Context<'_>) -> Poll<Result<Option<&[u8]>, ReadError>> {
+        if !ready!(self.poll_filled(cx))? {
+            return Poll::Ready(Ok(None));
+        }
+        Poll::Ready(Ok(Some(self.bytes.as_slices().0)))
+    }
+
+    /// Takes `n` of the bytes that [`RecvStream::poll_peek`] showed.
+    pub fn consume(&mut self, n: usize) {
+        self.bytes.drain(..n.min(self.bytes.len()));
+    }
+
     /// Everything up to the end of the stream. Given up, what it had read is lost.
     ///
     /// # Errors
@@ -168,16 +206,24 @@ impl RecvStream {
         self.guard.door.send(Request::Stop(self.guard.id, self.id, code));
     }
 
+    /// Whether there are bytes to read; `false` at the end of the stream.
+    fn poll_filled(&mut self, cx: &Context<'_>) -> Poll<Result<bool, ReadError>> {
+        if self.bytes.is_empty() {
+            match ready!(self.inbox.poll_fetch(cx, &mut self.bytes))? {
+                Fetched::End => return Poll::Ready(Ok(false)),
+                Fetched::Bytes => {}
+                Fetched::BytesAndRoom => self.guard.door.send(Request::Read(self.guard.id, self.id)),
+            }
+        }
+        Poll::Ready(Ok(true))
+    }
+
     fn read_some(&mut self, cx: &Context<'_>, out: &mut [u8]) -> Poll<Result<Option<usize>, ReadError>> {
         if out.is_empty() {
             return Poll::Ready(Ok(Some(0)));
         }
-        if self.bytes.is_empty() {
-            match ready!(self.inbox.poll_fetch(cx, &mut self.bytes))? {
-                Fetched::End => return Poll::Ready(Ok(None)),
-                Fetched::Bytes => {}
-                Fetched::BytesAndRoom => self.guard.door.send(Request::Read(self.guard.id, self.id)),
-            }
+        if !ready!(self.poll_filled(cx))? {
+            return Poll::Ready(Ok(None));
         }
         let mut copied = 0;
         let (front, back) = self.bytes.as_slices();

@@ -16,7 +16,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("tls", 4),
     ("engine", 4),
     ("mpquic", 5),
-    ("h3", 5),
+    ("h3", 6),
     ("bond", 5),
     ("sim", 6),
     ("quicbond", 7),

@@ -47,12 +47,7 @@ impl Outbox {
         data: &[u8],
     ) -> Poll<Result<(usize, bool), WriteError>> {
         let mut out = locked(&self.0);
-        if let Some(over) = &out.over {
-            return Poll::Ready(Err(over.clone().err().unwrap_or(WriteError::Finished)));
-        }
-        if out.finish {
-            return Poll::Ready(Err(WriteError::Finished));
-        }
+        out.writable()?;
         let n = data.len().min(MAILBOX_BYTES - out.bytes.len());
         if n == 0 && !data.is_empty() {
             out.waker = Some(cx.waker().clone());
@@ -60,6 +55,33 @@ impl Outbox {
         }
         out.bytes.extend(&data[..n]);
         Poll::Ready(Ok((n, !core::mem::replace(&mut out.attended, true))))
+    }
+
+    /// The room there is, once it is at least `least` bytes (or all that the box can hold). Only a write makes it less.
+    pub(crate) fn poll_room(&self, cx: &Context<'_>, least: usize) -> Poll<Result<usize, WriteError>> {
+        let mut out = locked(&self.0);
+        out.writable()?;
+        let room = MAILBOX_BYTES - out.bytes.len();
+        if room < least.min(MAILBOX_BYTES) {
+            out.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(room))
+    }
+
+    /// Takes `parts` one after the other if there is room for all of them, and says so; else nothing. The second flag
+    /// says whether the shard has to be told.
+    pub(crate) fn write_parts(&self, parts: &[&[u8]]) -> Result<(bool, bool), WriteError> {
+        let mut out = locked(&self.0);
+        out.writable()?;
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        if total > MAILBOX_BYTES - out.bytes.len() {
+            return Ok((false, false));
+        }
+        for part in parts {
+            out.bytes.extend(*part);
+        }
+        Ok((true, !core::mem::replace(&mut out.attended, true)))
     }
 
     /// Returns whether the shard has to be told.
@@ -114,6 +136,16 @@ impl Outbox {
         let waker = out.waker.take();
         drop(out);
         waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Out {
+    fn writable(&self) -> Result<(), WriteError> {
+        match &self.over {
+            Some(over) => Err(over.clone().err().unwrap_or(WriteError::Finished)),
+            None if self.finish => Err(WriteError::Finished),
+            None => Ok(()),
+        }
     }
 }
 

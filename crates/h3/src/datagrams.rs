@@ -1,0 +1,240 @@
+//! HTTP datagrams (RFC 9297 §2) with a context id in front, as CONNECT-UDP and CONNECT-IP have them.
+//!
+//! Owns one bounded queue per request stream and who may use it. Refuses to know what contexts mean.
+
+use crate::code;
+use crate::conn::{Core, locked};
+use crate::error::{Fault, SendDatagramError};
+use bytes::Bytes;
+use core::sync::atomic::{AtomicBool, Ordering};
+use mpquic::{Refused, StreamId};
+use mpquic_wire::{Reader, VARINT_MAX, Writer, varint_len};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
+
+/// Datagrams that wait for a stream's reader; the oldest give way.
+const QUEUE_MAX: usize = 256;
+/// The same before the application has the request, per stream and for all streams that we have not seen yet.
+const EARLY_MAX: usize = 16;
+const EARLY_TOTAL_MAX: usize = 64;
+/// RFC 9297 §2.1: the largest quarter stream id.
+const QUARTER_MAX: u64 = (1 << 60) - 1;
+
+/// The datagrams of one request stream. Clones share the queue.
+#[derive(Clone, Debug)]
+pub struct Datagrams {
+    core: Arc<Core>,
+    route: Arc<Route>,
+    quarter: u64,
+}
+
+impl Datagrams {
+    pub(crate) fn new(core: Arc<Core>, route: Arc<Route>, id: StreamId) -> Self {
+        locked(&route.queue).limit = QUEUE_MAX;
+        Self { core, route, quarter: id.index() }
+    }
+
+    /// Queues `payload`, which arrives once or not at all.
+    ///
+    /// # Errors
+    /// See [`SendDatagramError`]; nothing was queued.
+    pub fn send(&self, context: u64, payload: &[u8]) -> Result<(), SendDatagramError> {
+        if context > VARINT_MAX {
+            return Err(SendDatagramError::TooLarge);
+        }
+        if self.route.sending_over.load(Ordering::Acquire) {
+            return Err(SendDatagramError::Closed);
+        }
+        if !self.core.datagrams_agreed() {
+            return Err(SendDatagramError::Unsupported);
+        }
+        let mut prefix = [0; 16];
+        let mut writer = Writer::new(&mut prefix);
+        writer.put_varint(self.quarter);
+        writer.put_varint(context);
+        let sent = self.core.connection.send_datagram_parts(&[writer.written(), payload]);
+        sent.map_err(|error| match error {
+            mpquic::Error::Refused(Refused::DatagramSize) => SendDatagramError::TooLarge,
+            mpquic::Error::Refused(Refused::Full) => SendDatagramError::Full,
+            _ => SendDatagramError::Closed,
+        })
+    }
+
+    /// The next datagram: its context id and its payload. `None` once the stream is over and the queue empty.
+    pub async fn recv(&self) -> Option<(u64, Bytes)> {
+        loop {
+            let rung = self.route.arrived.notified();
+            tokio::pin!(rung);
+            rung.as_mut().enable();
+            {
+                let mut queue = locked(&self.route.queue);
+                if let Some(datagram) = queue.datagrams.pop_front() {
+                    return Some(datagram);
+                }
+                if queue.over {
+                    return None;
+                }
+            }
+            rung.await;
+        }
+    }
+
+    /// The next datagram, if one is here.
+    #[must_use]
+    pub fn try_recv(&self) -> Option<(u64, Bytes)> {
+        locked(&self.route.queue).datagrams.pop_front()
+    }
+
+    /// The largest payload that every path carries now; `None` if the peer takes no datagrams (or has not said yet).
+    #[must_use]
+    pub fn max_payload(&self, context: u64) -> Option<usize> {
+        let max = self.core.connection.max_datagram_size().filter(|_| self.core.datagrams_agreed())?;
+        max.checked_sub(varint_len(self.quarter) + varint_len(context.min(VARINT_MAX)))
+    }
+
+    /// Datagrams that arrived and were dropped because nobody read them in time.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        locked(&self.route.queue).dropped
+    }
+}
+
+/// Where the datagrams of a stream go.
+#[derive(Debug)]
+pub(crate) struct Route {
+    queue: Mutex<Queue>,
+    arrived: Notify,
+    sending_over: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Queue {
+    datagrams: VecDeque<(u64, Bytes)>,
+    limit: usize,
+    dropped: u64,
+    over: bool,
+}
+
+impl Route {
+    fn new(datagrams: VecDeque<(u64, Bytes)>) -> Self {
+        let queue = Queue { datagrams, limit: EARLY_MAX, dropped: 0, over: false };
+        Self { queue: Mutex::new(queue), arrived: Notify::new(), sending_over: AtomicBool::new(false) }
+    }
+
+    fn push(&self, context: u64, payload: Bytes) {
+        let mut queue = locked(&self.queue);
+        if queue.datagrams.len() >= queue.limit {
+            queue.datagrams.pop_front();
+            queue.dropped += 1;
+        }
+        queue.datagrams.push_back((context, payload));
+        drop(queue);
+        self.arrived.notify_waiters();
+    }
+
+    pub(crate) fn end_receiving(&self) {
+        locked(&self.queue).over = true;
+        self.arrived.notify_waiters();
+    }
+
+    pub(crate) fn end_sending(&self) {
+        self.sending_over.store(true, Ordering::Release);
+    }
+}
+
+/// All routes of a connection, by the stream's index among requests.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    open: HashMap<u64, Arc<Route>>,
+    /// A server's: for streams that did not arrive yet.
+    early: Option<HashMap<u64, VecDeque<(u64, Bytes)>>>,
+    early_total: usize,
+    /// The lowest index that was never opened.
+    horizon: u64,
+    /// Arrived for nobody, or without a context id.
+    dropped: u64,
+}
+
+impl Routes {
+    pub(crate) fn new(server: bool) -> Self {
+        Self {
+            open: HashMap::new(),
+            early: server.then(HashMap::new),
+            early_total: 0,
+            horizon: 0,
+            dropped: 0,
+        }
+    }
+
+    pub(crate) fn open(&mut self, id: StreamId) -> Arc<Route> {
+        let index = id.index();
+        self.horizon = self.horizon.max(index + 1);
+        let waiting = self.early.as_mut().and_then(|early| early.remove(&index)).unwrap_or_default();
+        self.early_total -= waiting.len();
+        let route = Arc::new(Route::new(waiting));
+        self.open.insert(index, Arc::clone(&route));
+        route
+    }
+
+    pub(crate) fn close(&mut self, id: StreamId) {
+        self.open.remove(&id.index());
+    }
+
+    /// A QUIC datagram arrived.
+    pub(crate) fn on_datagram(&mut self, datagram: Vec<u8>) -> Result<(), Fault> {
+        let fault = |why| Fault { code: code::DATAGRAM_ERROR, why };
+        let mut reader = Reader::new(&datagram);
+        let quarter = reader.varint().map_err(|_| fault("a datagram without a stream"))?;
+        if quarter > QUARTER_MAX {
+            return Err(fault("a datagram for a stream that cannot be"));
+        }
+        let Ok(context) = reader.varint() else {
+            self.dropped += 1;
+            return Ok(());
+        };
+        let at = datagram.len() - reader.remaining();
+        let payload = Bytes::from(datagram).slice(at..);
+        if let Some(route) = self.open.get(&quarter) {
+            route.push(context, payload);
+        } else if quarter >= self.horizon && self.early_total < EARLY_TOTAL_MAX {
+            self.keep_early(quarter, (context, payload));
+        } else {
+            self.dropped += 1;
+        }
+        Ok(())
+    }
+
+    /// RFC 9297 §2.1: a datagram may overtake the stream it belongs to.
+    fn keep_early(&mut self, quarter: u64, datagram: (u64, Bytes)) {
+        let Some(early) = &mut self.early else {
+            self.dropped += 1;
+            return;
+        };
+        let queue = early.entry(quarter).or_default();
+        if queue.len() >= EARLY_MAX {
+            self.dropped += 1;
+            return;
+        }
+        queue.push_back(datagram);
+        self.early_total += 1;
+    }
+
+    /// Datagrams that were dropped because they belonged to no stream or had no context id.
+    pub(crate) const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+/// Passes on the connection's datagrams until it is over.
+pub(crate) async fn route(core: Arc<Core>) {
+    while let Ok(datagram) = core.connection.read_datagram().await {
+        let routed = core.routes().on_datagram(datagram);
+        if let Err(fault) = routed {
+            core.fail(fault);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
