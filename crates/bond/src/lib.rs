@@ -4,3 +4,13 @@
 //! sockets, devices, clocks and the transport: packets, flows and times are values.
 
 #![forbid(unsafe_code)]
+
+mod checksum;
+pub mod icmp;
+pub mod mss;
+pub mod order;
+pub mod packet;
+pub mod sources;
+
+#[cfg(test)]
+mod samples;
