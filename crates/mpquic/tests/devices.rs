@@ -1,7 +1,11 @@
 //! Sockets bound to devices that go down and vanish: a client and a server in network namespaces of their own, two pairs
 //! of virtual cables between them. Needs root; skipped without.
 
-#![allow(clippy::unwrap_used, reason = "a test; its world is built outside the test functions")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test; its world is built outside the test functions"
+)]
 
 use mpquic::{Bind, ClientConfig, Connection, Endpoint, Identity, PathStats, Pin, ServerConfig};
 use nix::sched::{CloneFlags, unshare};

@@ -167,9 +167,9 @@ fn a_link_added_after_the_only_one_was_removed_takes_the_data_over() {
         let sent = [w.send(Side::Server, 10_000_000), w.send(Side::Client, 3_000_000)];
         w.run_for(secs(1));
         if host_knows {
-            w.remove_link("old")
+            w.remove_link("old");
         } else {
-            w.cut("old")
+            w.cut("old");
         }
         w.run_for(secs(3));
         w.open_path("new");
