@@ -1,7 +1,10 @@
 //! The application inside a shard: what it is told, and what it may reach.
 
 use mpquic_base::{FourTuple, Time};
+use mpquic_net::Socket;
 use mpquic_proto::{ClientConfig, ConnectError, Connection, ConnectionId, Endpoint, Event};
+use std::io;
+use std::net::SocketAddr;
 
 /// Code that lives in a shard, with direct access to its connections.
 ///
@@ -13,10 +16,35 @@ pub trait App {
     /// Another thread asked for attention, or [`App::deadline`] has come.
     fn on_wake(&mut self, cx: &mut Cx<'_>);
 
+    /// A socket that was asked for has come, or one has gone. Packets that waited to leave through it have come back
+    /// as cancelled; its paths are for the application to give up.
+    fn on_socket(&mut self, _cx: &mut Cx<'_>, _change: SocketChange) {}
+
     /// When [`App::on_wake`] is to be called next even if nobody wakes the shard.
     fn deadline(&self) -> Option<Time> {
         None
     }
+}
+
+/// What became of a wish of [`Cx::add_socket`] or [`Cx::remove_socket`].
+#[derive(Debug)]
+pub enum SocketChange {
+    Added {
+        local: SocketAddr,
+        result: io::Result<()>,
+    },
+    /// `found`: there was such a socket.
+    Removed {
+        local: SocketAddr,
+        found: bool,
+    },
+}
+
+/// Changes of the sockets that the application asked for.
+#[derive(Debug)]
+pub(crate) enum SocketWish {
+    Add(Socket),
+    Remove(SocketAddr),
 }
 
 /// What an [`App`] sees of its shard: the time and the connections.
@@ -24,12 +52,23 @@ pub trait App {
 pub struct Cx<'a> {
     pub(crate) now: Time,
     pub(crate) endpoint: &'a mut Endpoint,
+    pub(crate) wishes: &'a mut Vec<SocketWish>,
 }
 
 impl Cx<'_> {
     #[must_use]
     pub const fn now(&self) -> Time {
         self.now
+    }
+
+    /// Has the shard take over a bound socket before this turn ends; [`App::on_socket`] follows.
+    pub fn add_socket(&mut self, socket: Socket) {
+        self.wishes.push(SocketWish::Add(socket));
+    }
+
+    /// Has the shard close the socket bound to this address before this turn ends; [`App::on_socket`] follows.
+    pub fn remove_socket(&mut self, local: SocketAddr) {
+        self.wishes.push(SocketWish::Remove(local));
     }
 
     /// A connection to act on; it is asked for packets in this very turn.

@@ -1,7 +1,8 @@
 //! All that a shard sees of the world.
 
 use mpquic_base::{Ecn, FourTuple, Time};
-use mpquic_net::Batch;
+use mpquic_net::{Batch, Socket};
+use std::io;
 use std::net::SocketAddr;
 
 /// The world behind a shard: sockets and a clock, or simulated links and a simulated time.
@@ -21,6 +22,20 @@ pub trait Io {
     /// Whether somebody asked for the application's attention since the last call.
     fn take_woken(&mut self) -> bool;
 
+    /// Takes over a bound socket.
+    ///
+    /// # Errors
+    /// What the system reports, or that this world has no such thing; the socket is closed then.
+    fn add_socket(&mut self, socket: Socket) -> io::Result<()> {
+        drop(socket);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Closes the socket that is bound to exactly this address and says which it was.
+    fn remove_socket(&mut self, _local: SocketAddr) -> Option<u16> {
+        None
+    }
+
     /// System calls made so far.
     fn calls(&self) -> u64 {
         0
@@ -37,4 +52,8 @@ pub enum SendOutcome {
     },
     /// The host refused the batch, and waiting will not help.
     Failed,
+    /// The host has no way out: the device is gone, or there is no route or no such address.
+    Unreachable,
+    /// The host does not send datagrams of that size there.
+    TooLarge,
 }

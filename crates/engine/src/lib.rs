@@ -14,7 +14,7 @@ mod shard;
 mod sockets;
 mod thread;
 
-pub use app::{App, Cx};
+pub use app::{App, Cx, SocketChange};
 pub use io::{Io, SendOutcome};
 pub use shard::{Budget, Next, Shard, ShardCounters};
 pub use sockets::SocketIo;

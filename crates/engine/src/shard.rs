@@ -7,13 +7,12 @@
 //! Owns every packet between the connection that wrote it and its fate: in the wheel until its time has come, parked
 //! behind a full socket, gone. Each ends in exactly one fate, which goes back to its connection at once.
 
-use crate::app::{App, Cx};
+use crate::app::{App, Cx, SocketChange, SocketWish};
 use crate::io::{Io, SendOutcome};
 use mpquic_base::Time;
 use mpquic_net::{Lane, Packet, Pool, PoolConfig, PoolStats, Slot, Wheel};
 use mpquic_proto::{ConnectionId, Endpoint, Fate, Received, Tag, Transmit};
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
 /// How much one turn may do, so that no part of it starves the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +85,8 @@ pub struct Shard<A> {
     spare: Option<Slot>,
     /// Kept for its allocation.
     cancelled: Vec<Packet<Ticket>>,
+    /// Sockets that the application wants to come or go.
+    wishes: Vec<SocketWish>,
     app: A,
     counters: ShardCounters,
 }
@@ -100,6 +101,7 @@ impl<A: App> Shard<A> {
             parked: Vec::new(),
             spare: None,
             cancelled: Vec::new(),
+            wishes: Vec::new(),
             app,
             counters: ShardCounters::default(),
         }
@@ -115,8 +117,9 @@ impl<A: App> Shard<A> {
         more |= self.release(io, now, budget.batches);
         self.tell(now, budget.events);
         if io.take_woken() | self.app.deadline().is_some_and(|at| at <= now) {
-            self.app.on_wake(&mut Cx { now, endpoint: &mut self.endpoint });
+            self.with_app(now, App::on_wake);
         }
+        self.change_sockets(io, now);
         more |= self.transmit(io, now, budget.batches);
         // What the application and the transmissions brought about; the answers are for the next turn.
         more |= self.tell(now, budget.events) > 0;
@@ -135,7 +138,7 @@ impl<A: App> Shard<A> {
 
     /// The application with its view of the shard, for a driver that calls it between turns.
     pub fn with_app<R>(&mut self, now: Time, act: impl FnOnce(&mut A, &mut Cx<'_>) -> R) -> R {
-        act(&mut self.app, &mut Cx { now, endpoint: &mut self.endpoint })
+        act(&mut self.app, &mut Cx { now, endpoint: &mut self.endpoint, wishes: &mut self.wishes })
     }
 
     #[must_use]
@@ -159,16 +162,31 @@ impl<A: App> Shard<A> {
         self.wheel.is_empty() && self.parked.iter().all(VecDeque::is_empty)
     }
 
-    /// A link is gone: everything that was to leave from this address comes back, so that its data takes other paths
-    /// in the next turn.
-    pub fn cancel_link(&mut self, now: Time, local: SocketAddr) {
-        let mut packets = core::mem::take(&mut self.cancelled);
-        for queue in &mut self.parked {
-            let (gone, kept): (VecDeque<_>, _) = queue.drain(..).partition(|p| p.packet.local == local);
-            *queue = kept;
-            packets.extend(gone.into_iter().map(|parked| parked.packet));
+    /// Sockets come and go as the application asked for. Before this turn's packets, so that data of a link that is gone
+    /// takes the others at once.
+    fn change_sockets(&mut self, io: &mut impl Io, now: Time) {
+        while !self.wishes.is_empty() {
+            let change = match self.wishes.remove(0) {
+                SocketWish::Add(socket) => {
+                    SocketChange::Added { local: socket.local_addr(), result: io.add_socket(socket) }
+                }
+                SocketWish::Remove(local) => {
+                    let socket = io.remove_socket(local);
+                    socket.into_iter().for_each(|socket| self.cancel_link(now, socket));
+                    SocketChange::Removed { local, found: socket.is_some() }
+                }
+            };
+            self.with_app(now, |app, cx| app.on_socket(cx, change));
         }
-        self.wheel.cancel(|packet| packet.local == local, &mut packets);
+    }
+
+    /// A socket is gone: everything that was to leave through it comes back, so that its data takes other paths.
+    fn cancel_link(&mut self, now: Time, socket: u16) {
+        let mut packets = core::mem::take(&mut self.cancelled);
+        if let Some(queue) = self.parked.get_mut(usize::from(socket)) {
+            packets.extend(queue.drain(..).map(|parked| parked.packet));
+        }
+        self.wheel.cancel(|packet| packet.socket == socket, &mut packets);
         for packet in packets.drain(..) {
             self.settle(now, packet, Fate::Cancelled);
         }
@@ -192,7 +210,7 @@ impl<A: App> Shard<A> {
     fn tell(&mut self, now: Time, budget: usize) -> usize {
         for told in 0..budget {
             let Some((id, event)) = self.endpoint.event() else { return told };
-            self.app.on_event(&mut Cx { now, endpoint: &mut self.endpoint }, id, event);
+            self.with_app(now, |app, cx| app.on_event(cx, id, event));
         }
         budget
     }
@@ -240,6 +258,8 @@ impl<A: App> Shard<A> {
                 self.settle(at, packet, Fate::Sent(at));
             }
             SendOutcome::Failed => self.settle(io.now(), packet, Fate::Failed),
+            SendOutcome::Unreachable => self.settle(io.now(), packet, Fate::Unreachable),
+            SendOutcome::TooLarge => self.settle(io.now(), packet, Fate::TooLarge),
             SendOutcome::Blocked { sent: further } => {
                 self.counters.blocked += u64::from(sent == 0 || further > 0);
                 return Some(Parked { packet, sent: sent + further });
@@ -255,7 +275,7 @@ impl<A: App> Shard<A> {
                 let datagrams = packet.len.div_ceil(usize::from(packet.segment.max(1)));
                 self.counters.datagrams_sent += datagrams as u64;
             }
-            Fate::Failed => self.counters.failed += 1,
+            Fate::Failed | Fate::Unreachable | Fate::TooLarge => self.counters.failed += 1,
             Fate::Cancelled => self.counters.cancelled += 1,
         }
         let Ticket { connection, tag } = packet.tag;
@@ -298,7 +318,7 @@ impl<A: App> Shard<A> {
             tag,
         };
         if socket.is_none() {
-            return self.settle(now, packet, Fate::Failed);
+            return self.settle(now, packet, Fate::Unreachable);
         }
         // What is due goes straight out, unless others that were due before it are still in the wheel.
         let overtakes = !transmit.urgent && self.wheel.next().is_some_and(|at| at <= now);

@@ -5,22 +5,25 @@
 
 use crate::io::{Io, SendOutcome};
 use mpquic_base::{Ecn, FourTuple, Time};
-use mpquic_net::{Batch, Clock, Poller, ReceiveBatch, Socket, Waker};
+use mpquic_net::{Batch, Clock, Poller, ReceiveBatch, Socket, Waker, serves};
 use std::io;
 use std::net::SocketAddr;
 
-/// Sockets of one shard. A socket per link: its local address is what paths are opened on.
+/// Sockets of one shard. A socket per link: its local address is what paths are opened on. They may come and go; the
+/// number of one that went is given to the next that comes.
 #[derive(Debug)]
 pub struct SocketIo {
     clock: Clock,
     poller: Poller,
-    ports: Vec<Port>,
+    ports: Vec<Option<Port>>,
     arrivals: ReceiveBatch,
     /// Where the next search for a readable socket begins, so that a busy one cannot starve the others.
     next: usize,
     woken: bool,
     /// Waits, and changes of what is waited for.
     polls: u64,
+    /// System calls of sockets that are gone.
+    past_calls: u64,
 }
 
 #[derive(Debug)]
@@ -37,13 +40,18 @@ impl SocketIo {
     /// # Errors
     /// What the system reports, as a rule too many open files.
     pub fn new(clock: Clock, sockets: Vec<Socket>) -> io::Result<Self> {
-        let poller = Poller::new()?;
-        let mut ports = Vec::with_capacity(sockets.len());
-        for (socket, key) in sockets.into_iter().zip(0..=u16::MAX) {
-            poller.add(&socket, key)?;
-            ports.push(Port { socket, readable: true, full: false });
-        }
-        Ok(Self { clock, poller, ports, arrivals: ReceiveBatch::new(), next: 0, woken: false, polls: 0 })
+        let mut io = Self {
+            clock,
+            poller: Poller::new()?,
+            ports: Vec::new(),
+            arrivals: ReceiveBatch::new(),
+            next: 0,
+            woken: false,
+            polls: 0,
+            past_calls: 0,
+        };
+        sockets.into_iter().try_for_each(|socket| io.add_socket(socket))?;
+        Ok(io)
     }
 
     /// Ends a wait from another thread and has the application called.
@@ -54,7 +62,7 @@ impl SocketIo {
 
     /// Where the sockets are bound, in their order.
     pub fn local_addrs(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.ports.iter().map(|p| p.socket.local_addr())
+        self.ports.iter().flatten().map(|p| p.socket.local_addr())
     }
 
     /// Sleeps until a socket is ready, somebody wakes, or `until` has come; a time that has passed only looks.
@@ -67,7 +75,7 @@ impl SocketIo {
         self.woken |= ready.woken;
         let mut with_room = Vec::new();
         for event in ready.events {
-            let Some(port) = self.ports.get_mut(usize::from(event.key)) else { continue };
+            let Some(Some(port)) = self.ports.get_mut(usize::from(event.key)) else { continue };
             port.readable |= event.readable;
             if event.writable && port.full {
                 port.full = false;
@@ -75,8 +83,10 @@ impl SocketIo {
             }
         }
         for key in with_room {
-            self.polls += 1;
-            self.poller.want_writable(&self.ports[usize::from(key)].socket, key, false)?;
+            if let Some(Some(port)) = self.ports.get(usize::from(key)) {
+                self.polls += 1;
+                self.poller.want_writable(&port.socket, key, false)?;
+            }
         }
         Ok(())
     }
@@ -88,29 +98,24 @@ impl Io for SocketIo {
     }
 
     fn socket(&self, local: SocketAddr) -> Option<u16> {
-        let exact = self.ports.iter().position(|p| p.socket.local_addr() == local);
-        // A socket on all addresses of the host sends from any of them, as each packet asks.
-        let any = || {
-            self.ports.iter().position(|p| {
-                let bound = p.socket.local_addr();
-                bound.ip().is_unspecified()
-                    && bound.port() == local.port()
-                    && bound.is_ipv4() == local.is_ipv4()
-            })
+        let position = |fits: &dyn Fn(SocketAddr) -> bool| {
+            self.ports.iter().position(|p| p.as_ref().is_some_and(|p| fits(p.socket.local_addr())))
         };
-        exact.or_else(any).and_then(|index| u16::try_from(index).ok())
+        let exact = position(&|bound| bound == local);
+        exact.or_else(|| position(&|bound| serves(bound, local))).and_then(|index| u16::try_from(index).ok())
     }
 
     fn receive(&mut self, on: &mut dyn FnMut(FourTuple, Ecn, &mut [u8])) -> bool {
         let Self { ports, arrivals, next, .. } = self;
         let count = ports.len();
-        let Some(index) = (0..count).map(|i| (*next + i) % count).find(|&i| ports[i].readable) else {
+        let Some(index) = (0..count).map(|i| (*next + i) % count).find(|&i| is_readable(&ports[i])) else {
             return false;
         };
         *next = index + 1;
+        let Some(port) = ports[index].as_mut() else { return false };
         // An error of the socket itself is as good as nothing: the poller reports it again, paths fall silent.
-        match ports[index].socket.receive(arrivals) {
-            Ok(0) | Err(_) => ports[index].readable = false,
+        match port.socket.receive(arrivals) {
+            Ok(0) | Err(_) => port.readable = false,
             Ok(_) => {
                 for datagram in arrivals.datagrams() {
                     let tuple = FourTuple { local: datagram.local, peer: datagram.peer };
@@ -118,11 +123,13 @@ impl Io for SocketIo {
                 }
             }
         }
-        ports.iter().any(|p| p.readable)
+        ports.iter().any(is_readable)
     }
 
     fn send(&mut self, socket: u16, batch: &Batch<'_>) -> SendOutcome {
-        let Some(port) = self.ports.get_mut(usize::from(socket)) else { return SendOutcome::Failed };
+        let Some(Some(port)) = self.ports.get_mut(usize::from(socket)) else {
+            return SendOutcome::Unreachable;
+        };
         if port.full {
             return SendOutcome::Blocked { sent: 0 };
         }
@@ -134,6 +141,8 @@ impl Io for SocketIo {
                 port.full = self.poller.want_writable(&port.socket, socket, true).is_ok();
                 SendOutcome::Blocked { sent: stopped.sent }
             }
+            Err(stopped) if stopped.is_unreachable() => SendOutcome::Unreachable,
+            Err(stopped) if stopped.is_too_large() => SendOutcome::TooLarge,
             Err(_) => SendOutcome::Failed,
         }
     }
@@ -142,8 +151,42 @@ impl Io for SocketIo {
         core::mem::take(&mut self.woken)
     }
 
-    fn calls(&self) -> u64 {
-        let stats = self.ports.iter().map(|p| p.socket.stats());
-        self.polls + stats.map(|s| s.send_calls + s.receive_calls).sum::<u64>()
+    fn add_socket(&mut self, socket: Socket) -> io::Result<()> {
+        if self.local_addrs().any(|bound| bound == socket.local_addr()) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let free = self.ports.iter().position(Option::is_none).unwrap_or(self.ports.len());
+        let key = u16::try_from(free).map_err(|_| io::Error::other("too many sockets"))?;
+        self.poller.add(&socket, key)?;
+        if free == self.ports.len() {
+            self.ports.push(None);
+        }
+        self.ports[free] = Some(Port { socket, readable: true, full: false });
+        Ok(())
     }
+
+    fn remove_socket(&mut self, local: SocketAddr) -> Option<u16> {
+        let bound = |p: &Option<Port>| p.as_ref().is_some_and(|p| p.socket.local_addr() == local);
+        let index = self.ports.iter().position(bound)?;
+        let port = self.ports[index].take()?;
+        self.past_calls += port.calls();
+        // Closing, which follows, would end the watch as well.
+        self.poller.remove(&port.socket).ok();
+        u16::try_from(index).ok()
+    }
+
+    fn calls(&self) -> u64 {
+        self.polls + self.past_calls + self.ports.iter().flatten().map(Port::calls).sum::<u64>()
+    }
+}
+
+impl Port {
+    fn calls(&self) -> u64 {
+        let stats = self.socket.stats();
+        stats.send_calls + stats.receive_calls
+    }
+}
+
+fn is_readable(port: &Option<Port>) -> bool {
+    port.as_ref().is_some_and(|p| p.readable)
 }

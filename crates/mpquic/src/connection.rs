@@ -94,7 +94,8 @@ impl Connection {
     }
 
     /// Opens a path between two addresses and waits until the peer has answered on it. If the peer allows no further
-    /// path yet, waits up to five seconds for that. Given up, it leaves no path behind.
+    /// path yet, waits up to five seconds for that. As long as no other path lives, it goes on trying. Given up, it leaves
+    /// no path behind.
     ///
     /// # Errors
     /// If the peer or the network do not let the path come up, or this is not the client's end.
@@ -106,7 +107,12 @@ impl Connection {
     ) -> Result<PathId, Error> {
         let local = self.guard.door.source(local, peer).ok_or(Error::NoSuchAddress(local))?;
         let tuple = FourTuple { local, peer };
-        self.ask(|connection, reply| Request::OpenPath { connection, tuple, backup, reply }).await
+        // Nobody waiting any more, and nobody who knows the path's name.
+        let unwanted = |path| {
+            let reply = Answer::channel(drop).0;
+            self.guard.door.send(Request::AbandonPath { connection: self.guard.id, path, reply });
+        };
+        self.claim(|connection, reply| Request::OpenPath { connection, tuple, backup, reply }, unwanted).await
     }
 
     /// Gives a path up; what was in flight on it goes to the others at once.

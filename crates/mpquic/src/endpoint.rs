@@ -1,6 +1,7 @@
 //! The endpoint's handle: sockets in, connections out, a thread behind it.
 
-use crate::bridge::door::{Answer, ConnectRequest, Door, Request};
+use crate::bind::Bind;
+use crate::bridge::door::{Answer, Bound, ConnectRequest, Door, Request};
 use crate::bridge::{Accepting, Bridge};
 use crate::config::{ClientConfig, ServerConfig};
 use crate::connection::Connection;
@@ -10,7 +11,7 @@ use core::fmt;
 use core::sync::atomic::AtomicBool;
 use mpquic_base::{FourTuple, Rng};
 use mpquic_engine::{Shard, SocketIo};
-use mpquic_net::{Clock, PoolConfig, Socket, SocketOptions};
+use mpquic_net::{Clock, PoolConfig};
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -76,7 +77,7 @@ impl Endpoint {
     /// # Errors
     /// What the system reports about sockets or the thread; [`io::ErrorKind::InvalidInput`] without any address.
     pub fn client(binds: &[SocketAddr]) -> io::Result<Self> {
-        Self::start(None, binds)
+        Self::client_on(&some(binds)?)
     }
 
     /// As [`Endpoint::client`], and accepts connections.
@@ -84,23 +85,34 @@ impl Endpoint {
     /// # Errors
     /// As [`Endpoint::client`].
     pub fn server(config: ServerConfig, binds: &[SocketAddr]) -> io::Result<Self> {
+        Self::server_on(config, &some(binds)?)
+    }
+
+    /// As [`Endpoint::client`], with devices and marks. Without any socket nothing can be reached before the first
+    /// [`Endpoint::add_socket`].
+    ///
+    /// # Errors
+    /// What the system reports about sockets or the thread.
+    pub fn client_on(binds: &[Bind]) -> io::Result<Self> {
+        Self::start(None, binds)
+    }
+
+    /// As [`Endpoint::client_on`], and accepts connections.
+    ///
+    /// # Errors
+    /// As [`Endpoint::client_on`].
+    pub fn server_on(config: ServerConfig, binds: &[Bind]) -> io::Result<Self> {
         Self::start(Some(config.proto), binds)
     }
 
-    fn start(server: Option<mpquic_proto::ServerConfig>, binds: &[SocketAddr]) -> io::Result<Self> {
-        if binds.is_empty() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "an endpoint needs at least one address",
-            ));
-        }
-        let options = SocketOptions::default();
-        let sockets =
-            binds.iter().map(|bind| Socket::bind(*bind, &options)).collect::<io::Result<Vec<_>>>()?;
+    fn start(server: Option<mpquic_proto::ServerConfig>, binds: &[Bind]) -> io::Result<Self> {
+        let sockets = binds.iter().map(Bind::open).collect::<io::Result<Vec<_>>>()?;
+        let locals = sockets.iter().map(mpquic_net::Socket::local_addr);
+        let bound = locals.zip(binds).map(|(local, bind)| Bound { local, bind: bind.clone() }).collect();
         let mut io = SocketIo::new(Clock::start(), sockets)?;
         let mut seed = [0; 32];
         File::open("/dev/urandom")?.read_exact(&mut seed)?;
-        let door = Arc::new(Door::new(io.waker(), io.local_addrs().collect()));
+        let door = Arc::new(Door::new(io.waker(), bound));
         let accepting = Arc::new(Accepting::default());
         let stop = Arc::new(AtomicBool::new(false));
         let bridge = Bridge::new(Arc::clone(&door), Arc::clone(&accepting), Arc::clone(&stop));
@@ -116,8 +128,34 @@ impl Endpoint {
 
     /// Where the sockets are bound, in the order in which they were asked for.
     #[must_use]
-    pub fn local_addrs(&self) -> &[SocketAddr] {
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.shard.door.addresses()
+    }
+
+    /// Binds one more socket, for connections that exist and such as are to come, and returns where it is bound. Given
+    /// up, it leaves no socket behind.
+    ///
+    /// # Errors
+    /// What the system reports about the socket; [`io::ErrorKind::NotConnected`] if the endpoint was shut down.
+    pub async fn add_socket(&self, bind: &Bind) -> io::Result<SocketAddr> {
+        let door = &self.shard.door;
+        let socket = bind.open()?;
+        // Nobody waiting any more: it goes as it came.
+        let unwanted = |local| door.send(Request::RemoveSocket { local, reply: Answer::channel(drop).0 });
+        let (reply, answer) = Answer::channel(unwanted);
+        door.send(Request::AddSocket { socket: Box::new(socket), bind: bind.clone(), reply });
+        let gone = || Err(io::Error::new(io::ErrorKind::NotConnected, "the endpoint was shut down"));
+        answer.arrived().await.unwrap_or_else(gone)
+    }
+
+    /// Closes the socket bound to `local`, one of [`Endpoint::local_addrs`]; false if there is none.
+    ///
+    /// Paths over it are given up at once, and what they had in flight goes to the others. A connection that has no
+    /// other path lives on without one, until a path is opened over another socket or the idle timeout has passed.
+    pub async fn remove_socket(&self, local: SocketAddr) -> bool {
+        let (reply, answer) = Answer::channel(drop);
+        self.shard.door.send(Request::RemoveSocket { local, reply });
+        matches!(answer.arrived().await, Some(Ok(true)))
     }
 
     /// Connects from one of the endpoint's addresses to `peer`. Given up, it leaves no connection behind.
@@ -169,6 +207,13 @@ impl Endpoint {
         self.shard.door.send(Request::Shutdown);
         self.shard.door.closed().await;
     }
+}
+
+fn some(addresses: &[SocketAddr]) -> io::Result<Vec<Bind>> {
+    if addresses.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "an endpoint needs at least one address"));
+    }
+    Ok(addresses.iter().copied().map(Bind::from).collect())
 }
 
 impl Drop for ShardHandle {

@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bind;
 mod bridge;
 mod config;
 mod connection;
@@ -16,6 +17,7 @@ mod error;
 mod guard;
 mod stream;
 
+pub use bind::Bind;
 pub use bridge::shared::ConnectionStats;
 pub use config::{ClientConfig, ServerConfig};
 pub use connection::Connection;

@@ -22,5 +22,5 @@ pub use clock::{Clock, sharpen_timers};
 pub use packet::{Done, Fate, Lane, Packet};
 pub use poller::{Event, Poller, Ready, Waker};
 pub use pool::{Pool, PoolConfig, PoolStats, Slot};
-pub use socket::{Batch, Datagram, ReceiveBatch, Socket, SocketOptions, SocketStats, Stopped};
+pub use socket::{Batch, Datagram, ReceiveBatch, Socket, SocketOptions, SocketStats, Stopped, serves};
 pub use wheel::Wheel;

@@ -14,7 +14,7 @@ use core::cell::Cell;
 use core::ffi::c_int;
 use socket2::{Domain, Protocol, Type};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 pub use receive::{Datagram, ReceiveBatch};
@@ -25,6 +25,8 @@ pub use send::{Batch, Stopped};
 pub struct SocketOptions {
     /// The network interface that all traffic of this socket uses, whatever the routing table says.
     pub device: Option<String>,
+    /// The mark (`SO_MARK`) that routing rules and firewalls see on all traffic of this socket. Needs `CAP_NET_ADMIN`.
+    pub mark: Option<u32>,
     /// Receive buffer to ask for, in bytes. The kernel may grant less.
     pub recv_buffer: usize,
     /// Send buffer to ask for, in bytes. The kernel may grant less.
@@ -39,6 +41,7 @@ impl Default for SocketOptions {
     fn default() -> Self {
         Self {
             device: None,
+            mark: None,
             recv_buffer: 4 << 20,
             send_buffer: 4 << 20,
             disable_gso: false,
@@ -86,6 +89,9 @@ impl Socket {
         if let Some(device) = &options.device {
             io.bind_device(Some(device.as_bytes()))?;
         }
+        if let Some(mark) = options.mark {
+            io.set_mark(mark)?;
+        }
         ask_for_buffers(&io, options);
         set_ip_options(io.as_fd(), address.is_ipv6())?;
         // Support is found out by asking: 0 turns segmentation off, which a kernel without it does not know.
@@ -95,6 +101,23 @@ impl Socket {
         io.bind(&address.into())?;
         let local = io.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         Ok(Self { io, local, stats: Cell::new(SocketStats { gso, gro, ..SocketStats::default() }) })
+    }
+
+    /// The address that this host would send to `peer` from, by way of the same device and mark. Sends nothing.
+    ///
+    /// # Errors
+    /// What the system reports: no route, unknown device.
+    pub fn source_towards(peer: SocketAddr, options: &SocketOptions) -> io::Result<IpAddr> {
+        let io = socket2::Socket::new(Domain::for_address(peer), Type::DGRAM.cloexec(), Some(Protocol::UDP))?;
+        if let Some(device) = &options.device {
+            io.bind_device(Some(device.as_bytes()))?;
+        }
+        if let Some(mark) = options.mark {
+            io.set_mark(mark)?;
+        }
+        io.connect(&peer.into())?;
+        let source = io.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(source.ip())
     }
 
     /// Where the socket is bound; the IP may be unspecified.
@@ -151,6 +174,13 @@ impl Socket {
         change(&mut stats);
         self.stats.set(stats);
     }
+}
+
+/// Whether a socket bound to `bound` sends packets from `local`: one on all addresses sends from any, as a packet asks.
+#[must_use]
+pub fn serves(bound: SocketAddr, local: SocketAddr) -> bool {
+    let any = bound.ip().is_unspecified() && bound.is_ipv4() == local.is_ipv4();
+    bound == local || (any && bound.port() == local.port())
 }
 
 impl AsFd for Socket {

@@ -253,6 +253,17 @@ impl World {
         self.links.cut(self.index(name), self.now, Ways::Both);
     }
 
+    /// Cuts a link for good, and the client's host knows it.
+    ///
+    /// # Panics
+    /// If there is no path over it.
+    pub fn remove_link(&mut self, name: &str) {
+        self.cut(name);
+        let (path, id, now) = (self.path(name).id, self.client_id, self.now);
+        let connection = self.client.connection(id).expect("the client's connection");
+        connection.path_down(now, path).expect("an open path");
+    }
+
     pub fn cut_one_way(&mut self, name: &str, way: Way) {
         self.links.cut(self.index(name), self.now, Ways::Only(way));
     }

@@ -1,6 +1,6 @@
 //! One story per test, told in a few lines.
 
-use mpquic_base::Duration;
+use mpquic_base::{Duration, PathId};
 use mpquic_proto::{Event, PathEvent};
 use mpquic_sim::link::Way;
 use mpquic_sim::profile::Profile;
@@ -151,4 +151,69 @@ fn a_short_transfer_is_not_held_up_by_the_tail_on_a_slow_link() {
     let sent = w.send(Side::Server, 5_000_000);
     let took = w.deliver(&[sent], secs(20));
     assert!(took < ms(550), "{took:?}; the fast link alone needs about 0.46 s");
+}
+
+#[test]
+fn both_links_cut_for_five_seconds_and_back_are_both_used_again() {
+    let mut w = World::seeded(13).link("a", "50mbit/20ms").link("b", "30mbit/40ms").connect();
+    let sent = [w.send(Side::Server, 30_000_000), w.send(Side::Client, 9_000_000)];
+    w.run_for(ms(500));
+    ["a", "b"].iter().for_each(|link| w.cut(link));
+    w.run_for(secs(5));
+    let before = ["a", "b"].map(|link| w.server_path(link).bytes_sent);
+    ["a", "b"].iter().for_each(|link| w.restore(link));
+    w.deliver(&sent, secs(15));
+    assert!(w.transfer(sent[0]).longest_gap() < ms(6500), "{:?}", w.transfer(sent[0]).longest_gap());
+    let after = ["a", "b"].map(|link| w.server_path(link).bytes_sent);
+    assert!((0..2).all(|i| after[i] > before[i] + 1_000_000), "{before:?} {after:?}");
+}
+
+#[test]
+fn a_link_added_after_the_only_one_was_removed_takes_the_data_over() {
+    for host_knows in [true, false] {
+        let mut w = World::seeded(14).link("old", "50mbit/20ms").link("new", "30mbit/40ms").build();
+        let sent = [w.send(Side::Server, 10_000_000), w.send(Side::Client, 3_000_000)];
+        w.run_for(secs(1));
+        if host_knows {
+            w.remove_link("old");
+        } else {
+            w.cut("old");
+        }
+        w.run_for(secs(3));
+        w.open_path("new");
+        w.deliver(&sent, secs(15));
+        assert!(w.transfer(sent[0]).longest_gap() < ms(4000), "{:?}", w.transfer(sent[0]).longest_gap());
+        assert!(w.path("old").silent && !w.path("new").silent, "{:?}", w.paths(Side::Client));
+    }
+}
+
+#[test]
+fn with_every_path_dead_and_no_id_left_a_new_link_is_reached_by_moving_a_path() {
+    let links = World::seeded(15).link("a", "50mbit/20ms").link("b", "50mbit/20ms").link("c", "30mbit/30ms");
+    let mut w = links.config(|c| c.max_paths = 2).build();
+    w.open_path("b");
+    w.run_for(secs(1));
+    let sent = [w.send(Side::Server, 10_000_000), w.send(Side::Client, 3_000_000)];
+    w.run_for(ms(300));
+    ["a", "b"].iter().for_each(|link| w.remove_link(link));
+    w.run_for(secs(2));
+    w.open_path("c");
+    w.deliver(&sent, secs(15));
+    assert_eq!(w.path("c").id, PathId(0));
+    assert!(w.transfer(sent[0]).longest_gap() < ms(4000), "{:?}", w.transfer(sent[0]).longest_gap());
+}
+
+#[test]
+fn trying_a_dead_link_while_nothing_lives_uses_up_no_path_ids() {
+    let mut w = World::seeded(16).link("a", "50mbit/20ms").link("b", "50mbit/20ms").build();
+    let sent = [w.send(Side::Server, 10_000_000)];
+    w.run_for(ms(600));
+    ["a", "b"].iter().for_each(|link| w.cut(link));
+    w.run_for(secs(1));
+    w.open_path("b");
+    w.run_for(secs(15));
+    assert_eq!(w.paths(Side::Client).len(), 2, "{:?}", w.paths(Side::Client));
+    w.restore("b");
+    w.deliver(&sent, secs(10));
+    assert_eq!(w.path("b").id, PathId(1));
 }

@@ -38,6 +38,10 @@ enum Mood {
     /// Takes that many datagrams of a batch, then is full.
     Full(usize),
     Broken,
+    /// The device is gone.
+    Gone,
+    /// Takes no datagram larger than this.
+    Narrow(u16),
 }
 
 impl Io for Link {
@@ -73,6 +77,9 @@ impl Io for Link {
             Mood::Full(n) if n < datagrams.len() => (n, SendOutcome::Blocked { sent: n }),
             Mood::Full(_) => (0, SendOutcome::Blocked { sent: 0 }),
             Mood::Broken => (0, SendOutcome::Failed),
+            Mood::Gone => (0, SendOutcome::Unreachable),
+            Mood::Narrow(mtu) if batch.segment > mtu => (0, SendOutcome::TooLarge),
+            Mood::Narrow(_) => (datagrams.len(), SendOutcome::Sent),
         };
         let net = &mut *self.net.borrow_mut();
         for datagram in datagrams.take(take) {
@@ -326,14 +333,38 @@ fn a_refused_batch_fails_and_its_data_takes_the_other_link() {
 }
 
 #[test]
+fn with_every_device_gone_sends_are_rare_and_all_goes_on_when_one_is_back() {
+    let mut world = World::new(4 << 20, PoolConfig::default());
+    world.run_until(Duration::from_secs(2), |w| w.received() > 500_000);
+    world.ends[CLIENT].1.mood = vec![Mood::Gone; 2];
+    let until = world.net.borrow().now + Duration::from_secs(6);
+    world.run_until(Duration::from_secs(7), |w| w.net.borrow().now >= until);
+    let failed = world.client().counters().failed;
+    assert!((10..120).contains(&failed), "{failed} batches in six seconds");
+    world.ends[CLIENT].1.mood[1] = Mood::Fine;
+    world.run_until(Duration::from_millis(1500), |w| w.received() > 1_500_000);
+    world.finish(4 << 20);
+}
+
+#[test]
+fn a_link_whose_mtu_shrinks_goes_on_with_smaller_packets() {
+    let mut world = World::new(4 << 20, PoolConfig::default());
+    world.run_until(Duration::from_secs(2), |w| w.received() > 500_000);
+    world.ends[CLIENT].1.mood = vec![Mood::Narrow(1300); 2];
+    world.finish(4 << 20);
+    let id = world.client().app.connection.unwrap();
+    let paths: Vec<_> = world.client().endpoint().peek(id).unwrap().path_stats().collect();
+    assert!(paths.iter().all(|p| !p.silent && (1200..=1300).contains(&p.mtu)), "{paths:?}");
+}
+
+#[test]
 fn packets_of_a_vanished_link_come_back_cancelled() {
     let mut world = World::new(4 << 20, PoolConfig::default());
     let waiting = |w: &World| w.received() > 500_000 && !w.ends[CLIENT].0.wheel.is_empty();
     world.run_until(Duration::from_secs(2), waiting);
     let now = world.net.borrow().now;
-    let locals = world.ends[CLIENT].1.locals.clone();
-    for local in locals {
-        world.client().cancel_link(now, local);
+    for socket in 0..2 {
+        world.client().cancel_link(now, socket);
     }
     assert!(world.client().is_flushed(), "nothing is left of either link");
     assert!(world.client().counters().cancelled > 0);

@@ -3,13 +3,15 @@
 //! Refuses to know the handles: answers are plain values, from which the asking side makes its handles.
 
 use super::shared::{Established, Opened};
+use crate::bind::Bind;
 use crate::error::{ConnectError, Error};
 use crate::locked;
 use core::sync::atomic::{AtomicBool, Ordering};
 use mpquic_base::{Dir, FourTuple, PathId, StreamId};
-use mpquic_net::Waker;
+use mpquic_net::{Socket, Waker, serves};
 use mpquic_proto::ConnectionId;
-use std::net::{SocketAddr, UdpSocket};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use tokio::sync::{Notify, oneshot};
 
@@ -47,6 +49,15 @@ impl<T, E, F: FnMut(T)> Drop for Answer<T, E, F> {
 #[derive(Debug)]
 pub(crate) enum Request {
     Connect(Box<ConnectRequest>),
+    AddSocket {
+        socket: Box<Socket>,
+        bind: Bind,
+        reply: Reply<SocketAddr, io::Error>,
+    },
+    RemoveSocket {
+        local: SocketAddr,
+        reply: Reply<bool>,
+    },
     Open {
         connection: ConnectionId,
         dir: Dir,
@@ -101,23 +112,30 @@ pub(crate) struct ConnectRequest {
     pub(crate) reply: Reply<Established, ConnectError>,
 }
 
+/// A socket of the shard.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) local: SocketAddr,
+    pub(crate) bind: Bind,
+}
+
 #[derive(Debug)]
 pub(crate) struct Door {
     requests: Mutex<Vec<Request>>,
     waker: Waker,
     closed: AtomicBool,
     closing: Notify,
-    addresses: Vec<SocketAddr>,
+    sockets: Mutex<Vec<Bound>>,
 }
 
 impl Door {
-    pub(crate) fn new(waker: Waker, addresses: Vec<SocketAddr>) -> Self {
+    pub(crate) fn new(waker: Waker, sockets: Vec<Bound>) -> Self {
         Self {
             requests: Mutex::default(),
             waker,
             closed: AtomicBool::new(false),
             closing: Notify::new(),
-            addresses,
+            sockets: Mutex::new(sockets),
         }
     }
 
@@ -168,28 +186,41 @@ impl Door {
     }
 
     /// The sockets' addresses.
-    pub(crate) fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        locked(&self.sockets).iter().map(|bound| bound.local).collect()
+    }
+
+    pub(crate) fn on_added(&self, bound: Bound) {
+        locked(&self.sockets).push(bound);
+    }
+
+    pub(crate) fn on_removed(&self, local: SocketAddr) {
+        locked(&self.sockets).retain(|bound| bound.local != local);
+    }
+
+    /// Some socket sends packets from this very address.
+    pub(crate) fn serves(&self, local: SocketAddr) -> bool {
+        locked(&self.sockets).iter().any(|bound| serves(bound.local, local))
     }
 
     /// The full address that packets from `local` to `peer` will carry; `None` if no socket is bound there.
     pub(crate) fn source(&self, local: SocketAddr, peer: SocketAddr) -> Option<SocketAddr> {
-        let serves = |bound: &&SocketAddr| {
-            let ip = bound.ip() == local.ip()
-                || (bound.ip().is_unspecified() && bound.is_ipv4() == local.is_ipv4());
-            ip && (bound.port() == local.port() || local.port() == 0)
+        let fits = |bound: &&Bound| {
+            let port = if local.port() == 0 { bound.local.port() } else { local.port() };
+            let ip = bound.local.ip() == local.ip() && bound.local.port() == port;
+            ip || serves(bound.local, SocketAddr::new(local.ip(), port))
         };
-        let exact = self.addresses.iter().find(|bound| **bound == local);
-        let bound = exact.or_else(|| self.addresses.iter().find(serves))?;
+        let (port, bind) = {
+            let sockets = locked(&self.sockets);
+            let exact = sockets.iter().find(|bound| bound.local == local);
+            let bound = exact.or_else(|| sockets.iter().find(fits))?;
+            (bound.local.port(), bound.bind.clone())
+        };
         if !local.ip().is_unspecified() {
-            return Some(SocketAddr::new(local.ip(), bound.port()));
+            return Some(SocketAddr::new(local.ip(), port));
         }
         // Arrivals name the address they were sent to, so the path has to as well: the one that the routing table
-        // picks for this peer. Connecting a UDP socket sends nothing.
-        let probe = UdpSocket::bind(SocketAddr::new(local.ip(), 0)).and_then(|socket| {
-            socket.connect(peer)?;
-            socket.local_addr()
-        });
-        Some(SocketAddr::new(probe.map_or(local.ip(), |found| found.ip()), bound.port()))
+        // picks for this peer.
+        Some(SocketAddr::new(bind.source_towards(peer).unwrap_or(local.ip()), port))
     }
 }

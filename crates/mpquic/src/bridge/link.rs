@@ -1,11 +1,12 @@
 //! One connection on the shard's side: moves bytes between mailboxes and streams, and keeps what callers wait for.
 
-use super::door::Reply;
+use super::door::{Door, Reply};
 use super::mailbox::{Collected, Inbox, MAILBOX_BYTES, Outbox};
 use super::shared::{ConnectionStats, INCOMING_MAX, Incoming, Opened, Shared};
 use crate::error::{Error, ReadError, WriteError};
 use mpquic_base::{Dir, FourTuple, PathId, StreamId, Time};
-use mpquic_proto::{CloseReason, Connection, PathEvent, Refused, StreamEvent};
+use mpquic_proto::{CloseReason, Connection, PathEvent, PathStats, Refused, StreamEvent};
+use mpquic_wire::Code;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -17,7 +18,9 @@ pub(super) struct Link {
     streams: BTreeMap<StreamId, Ends>,
     opens: VecDeque<OpenWish>,
     wishes: Vec<PathWish>,
-    opening: Vec<(PathId, Reply<PathId>)>,
+    opening: Vec<Opening>,
+    /// Some paths have no socket any more, and no living path was there to take over.
+    lost_paths: bool,
     /// No handle is left: close once everything that was finished has arrived.
     released: bool,
     /// The snapshots are older than what happened last.
@@ -36,6 +39,13 @@ struct Sending {
     /// Collected and not yet taken by the connection.
     staged: VecDeque<u8>,
     finished: bool,
+}
+
+/// A path that the peer has not answered on yet.
+struct Opening {
+    path: PathId,
+    tuple: FourTuple,
+    reply: Reply<PathId>,
 }
 
 pub(super) struct OpenWish {
@@ -60,6 +70,7 @@ impl Link {
             opens: VecDeque::new(),
             wishes: Vec::new(),
             opening: Vec::new(),
+            lost_paths: false,
             released: false,
             stale: true,
         };
@@ -205,9 +216,20 @@ impl Link {
         if wish.reply.is_closed() {
             return;
         }
+        let mut given_up = self.opening.iter_mut().filter(|o| o.tuple == wish.tuple && o.reply.is_closed());
+        if let Some(same) = given_up.next() {
+            // As long as every path is dead, one that was asked for is tried on; a path id is not spent on each try.
+            same.reply = wish.reply;
+            connection.set_path_backup(same.path, wish.backup).ok();
+            return;
+        }
         match connection.open_path(now, wish.tuple, wish.backup) {
             Ok(path) => {
-                self.opening.push((path, wish.reply));
+                if let Some(before) = self.take_opening(path) {
+                    // No id was left, so that a path moved that was about to be opened.
+                    before.send(Err(Error::PathFailed(Code::PATH_UNSTABLE_OR_POOR))).ok();
+                }
+                self.opening.push(Opening { path, tuple: wish.tuple, reply: wish.reply });
                 self.stale = true;
             }
             Err(Refused::NoPathAvailable) if now < wish.give_up_at => self.wishes.push(wish),
@@ -255,8 +277,40 @@ impl Link {
     }
 
     fn take_opening(&mut self, path: PathId) -> Option<Reply<PathId>> {
-        let index = self.opening.iter().position(|(id, _)| *id == path)?;
-        Some(self.opening.swap_remove(index).1)
+        let index = self.opening.iter().position(|o| o.path == path)?;
+        Some(self.opening.swap_remove(index).reply)
+    }
+
+    /// Some paths may have lost their socket: their data goes to the others at once.
+    pub(super) fn on_socket_removed(&mut self, now: Time, connection: &mut Connection, door: &Door) {
+        let lost = |path: &PathStats| !path.closing && !door.serves(path.tuple.local);
+        let lost: Vec<PathStats> = connection.path_stats().filter(lost).collect();
+        for path in &lost {
+            connection.path_down(now, path.id).ok();
+            if let Some(reply) = self.take_opening(path.id) {
+                reply.send(Err(Error::NoSuchAddress(path.tuple.local))).ok();
+            }
+        }
+        self.lost_paths |= !lost.is_empty();
+        self.give_up_lost(now, connection, door);
+    }
+
+    /// Gives up the paths that have no socket any more, as soon as another one lives.
+    pub(super) fn give_up_lost(&mut self, now: Time, connection: &mut Connection, door: &Door) {
+        if !self.lost_paths {
+            return;
+        }
+        let open = || connection.path_stats().filter(|path| !path.closing);
+        let lost: Vec<PathId> = open().filter(|p| !door.serves(p.tuple.local)).map(|path| path.id).collect();
+        let living = open().any(|p| p.validated && !p.silent && !lost.contains(&p.id));
+        self.lost_paths = !lost.is_empty();
+        if living {
+            for path in lost {
+                connection.abandon_path(now, path).ok();
+            }
+            self.lost_paths = false;
+        }
+        self.refresh(connection);
     }
 
     /// Takes new snapshots. Returns whether packets moved since the last ones.
@@ -318,7 +372,7 @@ impl Link {
             wish.reply.send(Err(Error::Closed(reason.clone()))).ok();
         }
         let paths = self.wishes.into_iter().map(|wish| wish.reply);
-        for reply in paths.chain(self.opening.into_iter().map(|(_, reply)| reply)) {
+        for reply in paths.chain(self.opening.into_iter().map(|o| o.reply)) {
             reply.send(Err(Error::Closed(reason.clone()))).ok();
         }
         self.shared.close(reason.clone());

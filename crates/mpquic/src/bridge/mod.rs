@@ -9,18 +9,21 @@ mod link;
 pub(crate) mod mailbox;
 pub(crate) mod shared;
 
+use crate::bind::Bind;
 use crate::error::{ConnectError, Error};
 use crate::locked;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use door::{ConnectRequest, Door, Reply, Request};
+use door::{Answer, Bound, ConnectRequest, Door, Reply, Request};
 use link::{Link, OpenWish, PathWish};
 use mpquic_base::Time;
-use mpquic_engine::{App, Cx};
+use mpquic_engine::{App, Cx, SocketChange};
 use mpquic_proto::{CloseReason, ConnectionId, Event};
 use shared::Established;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
@@ -49,12 +52,20 @@ pub(crate) struct Bridge {
     stop: Arc<AtomicBool>,
     connecting: BTreeMap<ConnectionId, Connecting>,
     links: BTreeMap<ConnectionId, Link>,
+    /// Callers that wait for sockets to come and go, in the order of their wishes.
+    socket_calls: VecDeque<SocketCall>,
     refresh_at: Option<Time>,
     retry_at: Option<Time>,
     /// Closing everything, until this time at the latest.
     ending: Option<Time>,
     /// Kept for its allocation.
     requests: Vec<Request>,
+}
+
+/// Somebody waits for a socket to come or go.
+enum SocketCall {
+    Add(Bind, Reply<SocketAddr, io::Error>),
+    Remove(Reply<bool>),
 }
 
 /// Somebody waits for the handshake.
@@ -71,6 +82,7 @@ impl Bridge {
             stop,
             connecting: BTreeMap::new(),
             links: BTreeMap::new(),
+            socket_calls: VecDeque::new(),
             refresh_at: None,
             retry_at: None,
             ending: None,
@@ -82,6 +94,14 @@ impl Bridge {
         let now = cx.now();
         match request {
             Request::Connect(request) => self.connect(cx, *request),
+            Request::AddSocket { socket, bind, reply } => {
+                self.socket_calls.push_back(SocketCall::Add(bind, reply));
+                cx.add_socket(*socket);
+            }
+            Request::RemoveSocket { local, reply } => {
+                self.socket_calls.push_back(SocketCall::Remove(reply));
+                cx.remove_socket(local);
+            }
             Request::Open { connection, dir, reply } => {
                 let wish = OpenWish { dir, reply };
                 self.on_link(cx, connection, |link, conn| link.open(conn, wish));
@@ -139,6 +159,33 @@ impl Bridge {
             act(link, connection);
             link.close_if_released(now, connection);
         }
+    }
+
+    fn on_socket_added(&mut self, cx: &mut Cx<'_>, local: SocketAddr, result: io::Result<()>) {
+        let Some(SocketCall::Add(bind, reply)) = self.socket_calls.pop_front() else { return };
+        if result.is_ok() {
+            self.door.on_added(Bound { local, bind });
+        }
+        let added = result.is_ok();
+        if reply.send(result.map(|()| local)).is_err() && added {
+            // Nobody waiting any more.
+            self.on_request(cx, Request::RemoveSocket { local, reply: Answer::channel(drop).0 });
+        }
+    }
+
+    fn on_socket_removed(&mut self, cx: &mut Cx<'_>, local: SocketAddr, found: bool) {
+        let Some(SocketCall::Remove(reply)) = self.socket_calls.pop_front() else { return };
+        if found {
+            self.door.on_removed(local);
+            let now = cx.now();
+            let door = Arc::clone(&self.door);
+            for (id, link) in &mut self.links {
+                if let Some(connection) = cx.connection(*id) {
+                    link.on_socket_removed(now, connection, &door);
+                }
+            }
+        }
+        reply.send(Ok(found)).ok();
     }
 
     fn connect(&mut self, cx: &mut Cx<'_>, request: ConnectRequest) {
@@ -273,7 +320,10 @@ impl App for Bridge {
             }
             Event::DatagramReadable => link.read_datagrams(connection),
             Event::DatagramWritable => link.send_datagrams(connection),
-            Event::Path(event) => link.on_path_event(now, connection, event),
+            Event::Path(event) => {
+                link.on_path_event(now, connection, event);
+                link.give_up_lost(now, connection, &self.door);
+            }
             Event::Closed(_) => {}
         }
         self.schedule(cx, id);
@@ -289,6 +339,13 @@ impl App for Bridge {
         self.retry_paths(cx);
         self.refresh(cx);
         self.end_if_done(cx.now());
+    }
+
+    fn on_socket(&mut self, cx: &mut Cx<'_>, change: SocketChange) {
+        match change {
+            SocketChange::Added { local, result } => self.on_socket_added(cx, local, result),
+            SocketChange::Removed { local, found } => self.on_socket_removed(cx, local, found),
+        }
     }
 
     fn deadline(&self) -> Option<Time> {

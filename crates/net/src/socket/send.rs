@@ -42,6 +42,28 @@ impl Stopped {
     pub fn is_blocked(&self) -> bool {
         self.cause.kind() == io::ErrorKind::WouldBlock
     }
+
+    /// There is no way out: the device is gone or down, or there is no route, or the source address is not ours
+    /// (any more), which the kernel calls an invalid argument.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        const NO_WAY: [i32; 7] = [
+            libc::ENODEV,
+            libc::ENXIO,
+            libc::ENETDOWN,
+            libc::ENETUNREACH,
+            libc::EHOSTUNREACH,
+            libc::EADDRNOTAVAIL,
+            libc::EINVAL,
+        ];
+        self.cause.raw_os_error().is_some_and(|code| NO_WAY.contains(&code))
+    }
+
+    /// Larger than this link takes.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        self.cause.raw_os_error() == Some(libc::EMSGSIZE)
+    }
 }
 
 impl fmt::Display for Stopped {

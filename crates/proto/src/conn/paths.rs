@@ -27,16 +27,19 @@ impl Connection {
             return Err(Refused::NoMultipath);
         }
         // draft-ietf-quic-multipath-21 §3.1: the handshake must be confirmed first.
-        if !self.handshake.is_confirmed() || self.paths.len() >= usize::from(self.config.max_paths) {
+        if !self.handshake.is_confirmed() {
             return Err(Refused::NoPathAvailable);
+        }
+        if self.paths.len() >= usize::from(self.config.max_paths) {
+            return self.move_dead_path(now, tuple, backup);
         }
         let Some(id) = self.path_ids.next_unused() else {
             self.path_ids.on_blocked();
-            return Err(Refused::NoPathAvailable);
+            return self.move_dead_path(now, tuple, backup);
         };
         if !self.cids.has_local(id) || !self.cids.activate(id) {
             self.path_ids.on_cids_blocked(id, self.cids.next_peer_seq(id));
-            return Err(Refused::NoPathAvailable);
+            return self.move_dead_path(now, tuple, backup);
         }
         self.path_ids.consume(id);
         let validation = Validation::pending(now, self.validation_pto());
@@ -44,6 +47,31 @@ impl Connection {
         if let Some(slot) = self.slot(id) {
             self.paths[slot].status.set_local(backup);
         }
+        Ok(id)
+    }
+
+    /// With every path dead the peer cannot be asked for more ids, so an id is used again by moving its path
+    /// (RFC 9000 §9.2); its packet numbers go on, so no nonce is used twice. If a path lives, ids will come.
+    fn move_dead_path(&mut self, now: Time, tuple: FourTuple, backup: bool) -> Result<PathId, Refused> {
+        if (0..self.paths.len()).any(|slot| self.answers(now, slot)) {
+            return Err(Refused::NoPathAvailable);
+        }
+        let open = self.paths.iter().enumerate().filter(|(_, p)| p.closing.is_none());
+        let dead = open.min_by_key(|(_, p)| (!p.validation.is_validated(), p.id));
+        let Some(slot) = dead.map(|(slot, _)| slot) else { return Err(Refused::NoPathAvailable) };
+        if self.paths[slot].silent {
+            self.orphan_all(slot);
+        } else {
+            self.on_silence(slot);
+        }
+        let pto = self.validation_pto();
+        let controller = self.config.new_controller();
+        let path = &mut self.paths[slot];
+        path.on_own_move(now, tuple, pto);
+        path.recovery.restart(self.config.initial_rtt, controller);
+        path.status.set_local(backup);
+        let id = path.id;
+        self.cids.rotate(id);
         Ok(id)
     }
 
@@ -77,17 +105,37 @@ impl Connection {
         Ok(())
     }
 
-    /// The host knows that a path's link is down: as if it had fallen silent, but at once.
+    /// The host knows that a path's link is down: as if it had fallen silent, but at once, even if there is no other.
+    /// It is probed, at most once a second, and comes back when the peer answers.
     ///
     /// # Errors
     /// [`Refused::UnknownPath`].
-    pub fn path_down(&mut self, id: PathId) -> Result<(), Refused> {
+    pub fn path_down(&mut self, now: Time, id: PathId) -> Result<(), Refused> {
         let slot = self.open_slot(id)?;
-        let alternative = self.paths.iter().any(|p| p.id != id && p.is_usable() && !p.silent);
-        if alternative && !self.paths[slot].silent && self.paths[slot].is_usable() {
+        self.on_down(now, slot);
+        Ok(())
+    }
+
+    pub(super) fn on_down(&mut self, now: Time, slot: usize) {
+        // A path that nobody answered on yet has a pace of its own, and so has the handshake.
+        let path = &self.paths[slot];
+        if !self.handshake.is_confirmed() || !path.is_usable() {
+            return;
+        }
+        if path.silent {
+            self.orphan_all(slot);
+        } else {
             self.on_silence(slot);
         }
-        Ok(())
+        self.paths[slot].on_down(now);
+    }
+
+    /// Takes everything in flight on a path out of flight and offers it to all.
+    pub(super) fn orphan_all(&mut self, slot: usize) {
+        let Path { recovery, space, mtu, .. } = &mut self.paths[slot];
+        recovery.orphan_all(space, &mut self.fates);
+        mtu.on_probe_taken_back();
+        self.settle_tokens(LevelId::App);
     }
 
     fn open_slot(&self, id: PathId) -> Result<usize, Refused> {
@@ -109,10 +157,8 @@ impl Connection {
         let path = &mut self.paths[slot];
         let id = path.id;
         path.closing = Some(Closing { forget_at });
-        let Path { recovery, space, .. } = path;
-        recovery.orphan_all(space, &mut self.fates);
-        space.probes = 0;
-        self.settle_tokens(LevelId::App);
+        self.orphan_all(slot);
+        self.paths[slot].space.probes = 0;
         // draft-ietf-quic-multipath-21 §3.4: the peer's IDs for the path are retired by this alone.
         self.cids.abandon_peer(id);
         self.path_ids.abandon(id, code);
@@ -145,7 +191,26 @@ impl Connection {
         let path = &mut self.paths[slot];
         path.on_validated();
         let id = path.id;
+        let recovered = core::mem::take(&mut path.silent);
+        path.down = None;
         self.push_event(Event::Path(PathEvent::Opened(id)));
+        if recovered {
+            self.push_event(Event::Path(PathEvent::Recovered(id)));
+        }
+        self.relieve_silent();
+    }
+
+    /// While no path lives, data is sent on silent ones; the first that lives again takes it over.
+    pub(super) fn relieve_silent(&mut self) {
+        if !self.paths.iter().any(Path::is_living) {
+            return;
+        }
+        for slot in 0..self.paths.len() {
+            if self.paths[slot].silent && self.paths[slot].closing.is_none() {
+                self.orphan_all(slot);
+                self.paths[slot].space.probes = 1;
+            }
+        }
     }
 
     pub(super) fn on_path_abandon(&mut self, now: Time, id: PathId, code: Code) -> Result<(), Violation> {

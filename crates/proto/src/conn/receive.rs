@@ -292,8 +292,10 @@ impl Connection {
         path.on_address_change(now, tuple, pto, received);
         if !same_host {
             path.recovery.restart(self.config.initial_rtt, self.config.new_controller());
+            // What went to the old address would fill the new one's window.
+            self.orphan_all(slot);
         }
-        let id = path.id;
+        let id = self.paths[slot].id;
         self.cids.rotate(id);
         self.push_event(Event::Path(PathEvent::Moved(id)));
     }

@@ -5,7 +5,7 @@ use crate::error::Violation;
 use crate::event::{Event, PathEvent};
 use crate::frames::Token;
 use crate::handshake::LevelId;
-use crate::path::{AckMeta, Path, Recovery, Verdict};
+use crate::path::{AckMeta, MTU_BASE, Path, Recovery, Verdict};
 use mpquic_base::{Duration, PathId, Rate, Time};
 use mpquic_wire::frame::Ack;
 
@@ -83,8 +83,10 @@ impl Connection {
         let recovered = verdict.progress && path.silent;
         if recovered {
             path.silent = false;
+            path.down = None;
             let id = path.id;
             self.push_event(Event::Path(PathEvent::Recovered(id)));
+            self.relieve_silent();
         }
         if verdict.progress {
             self.size_send_buffers();
@@ -182,34 +184,65 @@ impl Connection {
         if tag.credit {
             self.credits_used = self.credits_used.saturating_sub(1);
         }
-        let Some(slot) = self.slot(tag.path).filter(|_| tag.count > 0) else { return };
+        let Some(slot) = self.slot(tag.path) else { return };
         match fate {
             Fate::Sent(at) => {
                 let count = u64::from(tag.count);
-                Recovery::on_departed(&mut self.paths[slot].space, tag.first, count, at);
+                let path = &mut self.paths[slot];
+                Recovery::on_departed(&mut path.space, tag.first, count, at);
+                // The host can send again. The path stays silent until the peer answers.
+                path.down = None;
             }
-            Fate::Failed => self.on_refused(now, slot, tag),
+            // Before the handshake is confirmed its timers set the pace, as if the packets were lost on the way.
+            Fate::Unreachable if self.handshake.is_confirmed() => {
+                self.take_back(now, slot, tag);
+                self.on_down(now, slot);
+            }
+            Fate::Failed | Fate::Unreachable => self.on_refused(now, slot, tag),
+            Fate::TooLarge => self.on_too_large(now, slot, tag),
             Fate::Cancelled => self.take_back(now, slot, tag),
         }
+    }
+
+    /// A path whose link got a smaller MTU goes on with small packets; a probe has found its answer.
+    fn on_too_large(&mut self, now: Time, slot: usize, tag: Tag) {
+        let path = &mut self.paths[slot];
+        let first = path.space.sent.get(tag.first).copied().filter(|_| tag.count > 0);
+        let Some(packet) = first.filter(|p| p.size > MTU_BASE) else {
+            return self.on_refused(now, slot, tag);
+        };
+        if packet.mtu_probe {
+            path.mtu.on_probe_refused(now, packet.size);
+        } else {
+            path.mtu.on_refused(now, packet.size);
+            path.recovery.on_mtu(path.mtu.current());
+        }
+        self.take_back(now, slot, tag);
     }
 
     /// The host would not send it. Writing it again at once would be refused again, and again: with another path to
     /// go on, this one falls silent; without, the packets count as lost on the way, and the PTO sets the pace.
     fn on_refused(&mut self, now: Time, slot: usize, tag: Tag) {
+        if tag.count == 0 {
+            return;
+        }
         let path = &mut self.paths[slot];
         if let Some(probe) = path.space.sent.get(tag.first).filter(|p| p.mtu_probe) {
             // Larger than the link itself takes; no need to try that three times.
             path.mtu.on_probe_refused(now, probe.size);
             return self.take_back(now, slot, tag);
         }
-        if path.is_usable() && !path.silent && self.has_alternative(slot) {
+        if path.is_living() && self.has_alternative(slot) {
             self.on_silence(slot);
             self.paths[slot].recovery.pacer.on_cancelled(now);
         }
     }
 
     fn take_back(&mut self, now: Time, slot: usize, tag: Tag) {
-        let Path { recovery, space, .. } = &mut self.paths[slot];
+        let Path { recovery, space, mtu, .. } = &mut self.paths[slot];
+        if space.sent.get(tag.first).is_some_and(|p| p.mtu_probe) && tag.count > 0 {
+            mtu.on_probe_taken_back();
+        }
         for pn in tag.first..tag.first + u64::from(tag.count) {
             recovery.orphan(space, pn, &mut self.fates);
         }

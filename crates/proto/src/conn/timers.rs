@@ -72,6 +72,9 @@ impl Connection {
         next = Time::soonest(next, path.validation.challenge_at().filter(unasked));
         next = Time::soonest(next, path.validation.give_up_at());
         next = Time::soonest(next, path.mtu.deadline());
+        if let Some(down) = path.down {
+            return Time::soonest(next, Some(down.probe_at));
+        }
         if confirmed && path.allowance() > 0 {
             next = Time::soonest(next, path.pto_at(delay));
         }
@@ -86,7 +89,14 @@ impl Connection {
 
     /// Another path can take over what this one holds.
     pub(super) fn has_alternative(&self, slot: usize) -> bool {
-        self.paths.iter().enumerate().any(|(other, p)| other != slot && p.is_usable() && !p.silent)
+        self.paths.iter().enumerate().any(|(other, p)| other != slot && p.is_living())
+    }
+
+    /// A living path whose packets are not overdue: without another one to take over, no path is ever called silent.
+    pub(super) fn answers(&mut self, now: Time, slot: usize) -> bool {
+        let delay = self.max_ack_delay();
+        let path = &mut self.paths[slot];
+        path.is_living() && path.recovery.silent_at(&mut path.space, delay).is_none_or(|at| at > now)
     }
 
     fn idle_at(&self) -> Option<Time> {
@@ -216,6 +226,7 @@ impl Connection {
             }
         }
         let path = &mut self.paths[slot];
+        path.expire_down(now);
         if confirmed && path.allowance() > 0 && due(path.pto_at(delay)) {
             self.on_path_pto(now, slot);
         }
@@ -228,7 +239,8 @@ impl Connection {
 
     fn expire_keep_alive(&mut self, now: Time, slot: usize) {
         let path = &mut self.paths[slot];
-        let interval = self.config.keep_alive.filter(|_| self.handshake.is_confirmed() && path.is_usable());
+        let wanted = self.handshake.is_confirmed() && path.is_usable() && path.down.is_none();
+        let interval = self.config.keep_alive.filter(|_| wanted);
         if interval.is_some_and(|interval| path.quiet_since() + interval <= now) {
             path.space.probes = path.space.probes.max(1);
         }
@@ -236,13 +248,11 @@ impl Connection {
 
     /// Nothing came back for two PTO and another path lives: everything in flight is offered to the others at once.
     pub(super) fn on_silence(&mut self, slot: usize) {
-        let Path { recovery, space, id, silent, .. } = &mut self.paths[slot];
-        *silent = true;
-        recovery.orphan_all(space, &mut self.fates);
+        self.paths[slot].silent = true;
+        self.orphan_all(slot);
         // A probe notices when the path answers again.
-        space.probes = 1;
-        let id = *id;
-        self.settle_tokens(LevelId::App);
+        self.paths[slot].space.probes = 1;
+        let id = self.paths[slot].id;
         self.push_event(Event::Path(PathEvent::Silent(id)));
     }
 
@@ -265,6 +275,12 @@ impl Connection {
             path.tuple = previous;
             path.on_validated();
             return;
+        }
+        let others = (0..self.paths.len()).any(|other| other != slot && self.answers(now, other));
+        if self.role.is_client() && !others {
+            // The peer would not hear of it, and the id would be gone for good: go on trying.
+            let pto = self.validation_pto();
+            return self.paths[slot].validation.restart(now, pto);
         }
         self.give_up_path(now, slot, Code::PATH_UNSTABLE_OR_POOR);
     }

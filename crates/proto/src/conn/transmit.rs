@@ -53,6 +53,10 @@ pub enum Fate {
     Sent(Time),
     /// The host refused it for good.
     Failed,
+    /// The host has no way out there: the device is gone, or there is no route or no such address.
+    Unreachable,
+    /// The host sends nothing of that size there.
+    TooLarge,
     /// It was taken back before it left.
     Cancelled,
 }
@@ -271,11 +275,11 @@ impl Connection {
 
     /// Views of the living paths; only if there are none, of the silent ones.
     pub(super) fn collect_views(&mut self, now: Time) {
-        let living = self.paths.iter().any(|p| p.is_usable() && !p.silent);
+        let living = self.paths.iter().any(crate::path::Path::is_living);
         self.views.clear();
         self.slots.clear();
         for (slot, path) in self.paths.iter().enumerate() {
-            if path.is_usable() && path.silent != living {
+            if path.is_usable() && path.down.is_none() && path.silent != living {
                 self.slots.push(slot);
                 self.views.push(path.view(now));
             }
@@ -375,7 +379,7 @@ impl Connection {
     /// An ACK goes back over the path it speaks of, so that it is a clean RTT sample; if that path cannot be used, over
     /// the quickest one that can.
     fn ack_slot(&self, due: usize) -> Option<usize> {
-        let fit = |p: &crate::path::Path| p.is_usable() && p.allowance() > 0;
+        let fit = |p: &crate::path::Path| p.is_usable() && p.down.is_none() && p.allowance() > 0;
         if fit(&self.paths[due]) && !self.paths[due].silent {
             return Some(due);
         }

@@ -27,6 +27,10 @@ const AMPLIFICATION: u64 = 3;
 /// A path that fell silent is probed at least this often, so that its return is noticed.
 const SILENT_PROBE_MAX: Duration = Duration::from_millis(300);
 
+/// A path that the host cannot send on is tried again after this time, doubled up to once a second.
+const DOWN_PROBE_MIN: Duration = Duration::from_millis(100);
+const DOWN_PROBE_MAX: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub(crate) struct Path {
     pub(crate) id: PathId,
@@ -40,6 +44,10 @@ pub(crate) struct Path {
     pub(crate) closing: Option<Closing>,
     /// No answer for two PTO (or the link is gone): data goes elsewhere, only probes are sent here.
     pub(crate) silent: bool,
+    /// The host itself has no way out here (device gone, no route): nothing is sent but rare probes.
+    pub(crate) down: Option<Down>,
+    /// We moved it to other addresses, and the peer has yet to follow.
+    moving: bool,
     /// The addresses to fall back to if a changed peer address does not prove itself.
     pub(crate) previous: Option<FourTuple>,
     amplification: Option<Amplification>,
@@ -54,6 +62,13 @@ pub(crate) struct Path {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Closing {
     pub(crate) forget_at: Time,
+}
+
+/// When the host is asked again whether it can send.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Down {
+    pub(crate) probe_at: Time,
+    wait: Duration,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -87,6 +102,8 @@ impl Path {
             status: Status::default(),
             closing: None,
             silent: false,
+            down: None,
+            moving: false,
             previous: None,
             amplification: setup.limited.then(Amplification::default),
             quiet_since: now,
@@ -100,6 +117,35 @@ impl Path {
     /// The peer answers here and data may be sent, as far as window and pacer allow.
     pub(crate) const fn is_usable(&self) -> bool {
         self.validation.is_validated() && self.closing.is_none()
+    }
+
+    /// Nothing speaks against sending data here.
+    pub(crate) const fn is_living(&self) -> bool {
+        self.is_usable() && !self.silent
+    }
+
+    /// The host refused to send: ask again later, and ever more rarely.
+    pub(crate) fn on_down(&mut self, now: Time) {
+        let wait = self.down.map_or(DOWN_PROBE_MIN, |down| (down.wait * 2).min(DOWN_PROBE_MAX));
+        self.down = Some(Down { probe_at: now + wait, wait });
+        self.space.probes = 0;
+    }
+
+    /// Time to ask the host again: one probe.
+    pub(crate) fn expire_down(&mut self, now: Time) {
+        if let Some(down) = self.down.as_mut().filter(|down| down.probe_at <= now) {
+            down.probe_at = now + down.wait;
+            self.space.probes = 1;
+        }
+    }
+
+    /// Another pair of addresses for a path that is dead where it was: they have to prove themselves.
+    pub(crate) fn on_own_move(&mut self, now: Time, tuple: FourTuple, pto: Duration) {
+        self.tuple = tuple;
+        self.down = None;
+        self.previous = None;
+        self.validation.restart(now, pto);
+        self.moving = true;
     }
 
     pub(crate) const fn quiet_since(&self) -> Time {
@@ -137,6 +183,7 @@ impl Path {
         self.validation.mark_validated();
         self.amplification = None;
         self.previous = None;
+        self.moving = false;
     }
 
     /// The peer's packets come from other addresses (RFC 9000 §9.3): they have to prove themselves.
@@ -185,6 +232,10 @@ impl Path {
             // It fits: a challenge is nine bytes.
             let _fits = frames.push_untracked(&Frame::PathChallenge(data));
             pad = true;
+            if self.moving {
+                // RFC 9000 §9.2: a server follows only packets that are more than probing.
+                let _fits = frames.push_untracked(&Frame::Ping);
+            }
         }
         pad
     }

@@ -96,6 +96,21 @@ impl MtuSearch {
         self.on_probe_lost(now, size);
     }
 
+    /// A probe never left, or nobody waits for it any more.
+    pub(crate) const fn on_probe_taken_back(&mut self) {
+        self.probing = false;
+    }
+
+    /// The host itself no longer sends packets of that size here: back to the base.
+    pub(crate) fn on_refused(&mut self, now: Time, size: u16) {
+        if size > MTU_BASE && size <= self.current {
+            self.too_large = self.too_large.min(size);
+            self.current = MTU_BASE;
+            self.large_lost = 0;
+            self.raise_at = Some(now + RAISE_AFTER);
+        }
+    }
+
     pub(crate) fn on_acked(&mut self, size: u16) {
         if size > MTU_BASE {
             self.large_lost = 0;

@@ -137,6 +137,7 @@ impl Recovery {
     pub(crate) fn restart(&mut self, initial_rtt: Duration, controller: Box<dyn Controller>) {
         self.rtt = Rtt::new(initial_rtt);
         self.own_sample_at = None;
+        self.pto_count = 0;
         self.controller = controller;
         self.delivery.restart();
         self.refresh();
