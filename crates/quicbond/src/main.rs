@@ -6,21 +6,39 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "binaries read the clock: they measure")]
 
+mod auth;
 mod cli;
+mod client;
+mod config;
+mod control;
 mod demo;
 mod list;
 mod output;
 mod parse;
+mod server;
 mod text;
+mod token;
+mod units;
 
 use clap::Parser;
-use cli::{Cli, Command};
+use cli::{Cli, ClientCommand, Command, ServerCommand};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Wrong arguments end here, on stderr and with exit code 2.
     match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
+        Command::Server { command: ServerCommand::Run(args) } => server::run(&args),
+        Command::Server { command: _ } => {
+            output::Output::Stderr.write("error: this command is not part of this build\n");
+            ExitCode::FAILURE
+        }
+        Command::Client { command: ClientCommand::Up(args) } => client::up(&args),
+        Command::Client { command: ClientCommand::Down(args) } => client::down(&args),
+        Command::Client { command: ClientCommand::Socks(args) } => client::socks(&args),
+        Command::Status(args) => control::run(&args),
+        Command::Config { command } => config::run(&command),
+        Command::Units { role } => units::run(role),
         Command::List { what } => list::run(what),
     }
 }

@@ -11,12 +11,16 @@ pub(crate) enum Output {
 
 impl Output {
     pub(crate) fn write(self, text: &str) {
-        let written = match self {
-            Self::Stdout => write_all(&mut io::stdout().lock(), text),
-            Self::Stderr => write_all(&mut io::stderr().lock(), text),
-        };
-        // Nobody is left to be told.
-        written.ok();
+        // If it fails, nobody is left to be told.
+        self.try_write(text);
+    }
+
+    /// Whether somebody is still there to read it.
+    pub(crate) fn try_write(self, text: &str) -> bool {
+        match self {
+            Self::Stdout => write_all(&mut io::stdout().lock(), text).is_ok(),
+            Self::Stderr => write_all(&mut io::stderr().lock(), text).is_ok(),
+        }
     }
 
     pub(crate) fn is_terminal(self) -> bool {

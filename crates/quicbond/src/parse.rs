@@ -2,6 +2,7 @@
 //! the value.
 
 use crate::cli::Links;
+use core::time::Duration;
 use mpquic::policy::Entry;
 use mpquic::policy::cc::{self, Controller};
 use mpquic::policy::sched::{self, Scheduler};
@@ -11,6 +12,8 @@ use mpquic_sim::profile::{NamedLink, Profile};
 pub(crate) const MAX_LINKS: usize = 16;
 /// More than anyone waits for.
 const MAX_SIZE: f64 = 1e12;
+/// Longer than anything here lives.
+const MAX_SECONDS: f64 = 86_400.0 * 365.0;
 
 /// `500kB`, `200MB`, `1.5GB`, `64MiB`, `1000B` or `1000`.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
@@ -32,6 +35,26 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         return Err("a size is at least 1B and at most 1000GB".to_owned());
     }
     Ok(bytes as u64)
+}
+
+/// `300ms`, `10s`, `1.5m`, `2h` or `1d`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a number and ms, s, m, h or d, such as 10s".to_owned();
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let number: f64 = text[..end].parse().map_err(|_| wrong())?;
+    let unit = match text[end..].trim() {
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return Err(wrong()),
+    };
+    let seconds = number * unit;
+    if seconds > MAX_SECONDS {
+        return Err("a time is at most 365d".to_owned());
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
 }
 
 pub(crate) fn links(text: &str) -> Result<Links, String> {

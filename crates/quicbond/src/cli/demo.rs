@@ -1,39 +1,16 @@
-//! What the command line looks like and what `--help` teaches.
-//!
-//! Values that need nothing but themselves are read here, by the functions of `parse`; what depends on another option
-//! (a cut's link) or on the disk (the file) is checked by the command.
+//! `quicbond demo`.
 
+use super::Cli;
 use crate::parse;
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, ValueEnum};
 use mpquic::policy::Entry;
 use mpquic::policy::cc::Controller;
 use mpquic::policy::sched::Scheduler;
 use mpquic_sim::profile::{NamedLink, Profile};
 use std::path::PathBuf;
 
-/// Several Internet links as one, over multipath QUIC
-#[derive(Debug, Parser)]
-#[command(name = "quicbond", version, arg_required_else_help = true, max_term_width = 100)]
-#[command(after_help = "Start with: quicbond demo")]
-pub(crate) struct Cli {
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Watch one transfer use several links at once, on this machine alone
-    #[command(long_about = DEMO_ABOUT, after_long_help = DEMO_EXAMPLES, after_help = "--help says more and has examples.")]
-    Demo(Box<DemoArgs>),
-    /// Show what --scheduler, --cc and --profile accept
-    List {
-        /// Which list
-        what: What,
-    },
-}
-
-const DEMO_ABOUT: &str = "\
+pub(super) const ABOUT: &str = "\
 Watch one transfer use several links at once, on this machine alone.
 
 A client and a server run in this process. Between them lie emulated links with rates, delays, jitter and loss like \
@@ -41,7 +18,7 @@ those of fibre, LTE and Starlink. One connection with one stream sends data over
 receiver checks the SHA-256. At the end there is a table, and the same transfer over the best link alone to compare \
 with. It needs no root, no configuration and no second machine, and nothing leaves the loopback interface.";
 
-const DEMO_EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = "\
 Examples:
   quicbond demo
       fibre, LTE and Starlink, 200 MB each way: about 15 seconds
@@ -119,13 +96,6 @@ pub(crate) enum Ways {
     Up,
     Down,
     Both,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum What {
-    Schedulers,
-    Controllers,
-    Profiles,
 }
 
 const CUT_VALUE: &str = "LINK@FROM-TO";
