@@ -8,6 +8,7 @@
 
 mod cli;
 mod demo;
+mod host;
 mod list;
 mod output;
 mod parse;
