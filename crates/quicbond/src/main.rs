@@ -12,6 +12,7 @@ mod client;
 mod config;
 mod control;
 mod demo;
+mod host;
 mod list;
 mod output;
 mod parse;
