@@ -3,7 +3,7 @@
 //! Values that need nothing but themselves are read here, by the functions of `parse`; what depends on another option
 //! (a cut's link) or on the disk (the file) is checked by the command.
 
-use crate::parse;
+use crate::{lab, parse};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use mpquic::policy::Entry;
@@ -26,11 +26,17 @@ pub(crate) enum Command {
     /// Watch one transfer use several links at once, on this machine alone
     #[command(long_about = DEMO_ABOUT, after_long_help = DEMO_EXAMPLES, after_help = "--help says more and has examples.")]
     Demo(Box<DemoArgs>),
+    /// Run a command in a little Internet of emulated links, with quicbond on both sides of them
+    #[command(long_about = lab::ABOUT, after_long_help = lab::EXAMPLES, after_help = "--help says more and has examples.")]
+    Lab(Box<lab::LabArgs>),
     /// Show what --scheduler, --cc and --profile accept
     List {
         /// Which list
         what: What,
     },
+    /// What the lab's children are started through
+    #[command(name = "__guard", hide = true)]
+    Guard(lab::guard::GuardArgs),
 }
 
 const DEMO_ABOUT: &str = "\

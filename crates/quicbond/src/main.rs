@@ -8,9 +8,12 @@
 
 mod cli;
 mod demo;
+mod digest;
+mod lab;
 mod list;
 mod output;
 mod parse;
+mod pattern;
 mod text;
 
 use clap::Parser;
@@ -21,6 +24,8 @@ fn main() -> ExitCode {
     // Wrong arguments end here, on stderr and with exit code 2.
     match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
+        Command::Lab(args) => lab::run(&args),
         Command::List { what } => list::run(what),
+        Command::Guard(args) => lab::guard::run(&args),
     }
 }
