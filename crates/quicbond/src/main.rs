@@ -12,10 +12,13 @@ mod client;
 mod config;
 mod control;
 mod demo;
+mod digest;
 mod host;
+mod lab;
 mod list;
 mod output;
 mod parse;
+mod pattern;
 mod server;
 mod text;
 mod token;
@@ -40,6 +43,8 @@ fn main() -> ExitCode {
         Command::Status(args) => control::run(&args),
         Command::Config { command } => config::run(&command),
         Command::Units { role } => units::run(role),
+        Command::Lab(args) => lab::run(&args),
         Command::List { what } => list::run(what),
+        Command::Guard(args) => lab::guard::run(&args),
     }
 }

@@ -13,6 +13,7 @@ pub(crate) use demo::{DemoArgs, Links, Ways, wrong_cut, wrong_value};
 pub(crate) use operate::{ConfigCommand, Role, StatusArgs};
 pub(crate) use server::{Init, Run, ServerCommand, Tenant, TenantCommand};
 
+use crate::lab;
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// Several Internet links as one, over multipath QUIC
@@ -53,11 +54,17 @@ pub(crate) enum Command {
         /// Whose unit; without it, both
         role: Option<Role>,
     },
+    /// Run a command in a little Internet of emulated links, with quicbond on both sides of them
+    #[command(long_about = lab::ABOUT, after_long_help = lab::EXAMPLES, after_help = "--help says more and has examples.")]
+    Lab(Box<lab::LabArgs>),
     /// Show what --scheduler, --cc and --profile accept
     List {
         /// Which list
         what: What,
     },
+    /// What the lab's children are started through
+    #[command(name = "__guard", hide = true)]
+    Guard(lab::guard::GuardArgs),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -3,21 +3,16 @@
 //! A thread of its own makes the pieces, so that neither the disk nor the hash holds up the transfer; a short queue
 //! keeps it from running ahead. What comes out is the same for the same seed and length.
 
-use aws_lc_rs::digest::{self, SHA256};
-use core::fmt::Write as _;
-use mpquic_base::Rng;
+pub(crate) use crate::digest::{Digest, Hasher};
+use crate::pattern::{PIECE, Pattern};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// Bytes per piece: large enough to be cheap, small enough to stay in the cache.
-const PIECE: usize = 64 * 1024;
 /// Pieces made ahead.
 const AHEAD: usize = 16;
-/// The generated data repeats after this many pieces, but for the number that each piece begins with.
-const PIECES_IN_BLOCK: usize = 16;
 
 /// Where the data comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,13 +26,6 @@ pub(crate) struct Payload {
     pub(crate) source: Source,
     pub(crate) bytes: u64,
 }
-
-/// A SHA-256.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Digest([u8; 32]);
-
-/// SHA-256 of what has been fed so far.
-pub(crate) struct Hasher(digest::Context);
 
 /// The pieces of a payload, in order.
 pub(crate) struct Pieces {
@@ -61,7 +49,7 @@ impl Payload {
             to.blocking_send(piece).map_err(|_| io::Error::other("the transfer ended early"))
         };
         match &self.source {
-            Source::Generated { seed } => generate(*seed, self.bytes, &mut emit)?,
+            Source::Generated { seed } => Pattern::new(*seed).pieces(self.bytes, &mut emit)?,
             Source::File(path) => read(path, self.bytes, &mut emit)?,
         }
         Ok(hasher.finish())
@@ -79,53 +67,6 @@ impl Pieces {
         self.ready.close();
         self.maker.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
     }
-}
-
-impl Hasher {
-    pub(crate) fn new() -> Self {
-        Self(digest::Context::new(&SHA256))
-    }
-
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    pub(crate) fn finish(self) -> Digest {
-        let mut out = [0; 32];
-        out.copy_from_slice(self.0.finish().as_ref());
-        Digest(out)
-    }
-}
-
-impl Digest {
-    pub(crate) fn hex(self) -> String {
-        self.0.iter().fold(String::new(), |mut text, byte| {
-            // Writing to a String cannot fail.
-            write!(text, "{byte:02x}").ok();
-            text
-        })
-    }
-}
-
-/// Random pieces, each beginning with its number: a piece that is missing, doubled or misplaced changes the hash.
-fn generate(seed: u64, bytes: u64, emit: &mut dyn FnMut(Vec<u8>) -> io::Result<()>) -> io::Result<()> {
-    let mut block = vec![0; PIECE * PIECES_IN_BLOCK];
-    Rng::from_number(seed).fill(&mut block);
-    let (mut left, mut number) = (bytes, 0u64);
-    for random in block.chunks_exact(PIECE).cycle() {
-        if left == 0 {
-            break;
-        }
-        let mut piece = random.to_vec();
-        for (byte, mix) in piece.iter_mut().zip(number.to_le_bytes()) {
-            *byte ^= mix;
-        }
-        piece.truncate(usize::try_from(left).unwrap_or(PIECE).min(PIECE));
-        left -= piece.len() as u64;
-        number += 1;
-        emit(piece)?;
-    }
-    Ok(())
 }
 
 /// The first `bytes` of a file, even if it has grown meanwhile.

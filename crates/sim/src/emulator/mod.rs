@@ -7,8 +7,12 @@
 //! ECN bits are not carried: without `unsafe`, the control messages that hold them cannot be read. Every packet enters
 //! the model as Not-ECT.
 
+mod packets;
 mod relay;
 mod thread;
+mod waiter;
+
+pub use packets::{Ends, PacketEmulator};
 
 use crate::link::{LinkSpec, Links, Neck, Schedule, Stats, Way, Ways};
 use crate::profile::{NamedLink, Profile};
@@ -47,15 +51,15 @@ pub struct LinkStats {
 
 /// Running link relays; they stop when this is dropped.
 pub struct Emulator {
-    shared: Arc<Shared>,
+    shared: Arc<Shared<Datagram>>,
     clients: Vec<SocketAddr>,
-    names: Vec<String>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the relay thread and its owner both touch.
-struct Shared {
-    links: Mutex<Links<Datagram>>,
+/// What an emulator's thread and its owner both touch.
+struct Shared<T> {
+    links: Mutex<Links<T>>,
+    names: Vec<String>,
     clock: Clock,
     stop: AtomicBool,
     wake: OwnedFd,
@@ -96,19 +100,12 @@ impl Emulator {
         schedule: &Schedule,
         seed: u64,
     ) -> io::Result<Self> {
-        let (names, specs): (Vec<String>, Vec<LinkSpec>) =
-            links.into_iter().map(|l| (l.name, l.spec)).unzip();
-        let relays = specs.iter().map(|_| Relay::bind(server)).collect::<io::Result<Vec<_>>>()?;
+        let count = links.len();
+        let relays = (0..count).map(|_| Relay::bind(server)).collect::<io::Result<Vec<_>>>()?;
         let clients = relays.iter().map(Relay::client_addr).collect::<io::Result<Vec<_>>>()?;
-        let shared = Arc::new(Shared {
-            links: Mutex::new(Links::new(&specs, neck, schedule, Time::ZERO, seed)),
-            clock: Clock::start(),
-            stop: AtomicBool::new(false),
-            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-            refused: specs.iter().map(|_| AtomicU64::new(0)).collect(),
-        });
+        let shared = Arc::new(Shared::new(links, neck, schedule, seed)?);
         let thread = thread::spawn(Arc::clone(&shared), relays)?;
-        Ok(Self { shared, clients, names, thread: Some(thread) })
+        Ok(Self { shared, clients, thread: Some(thread) })
     }
 
     /// Where the client sends to reach the server over link `i`.
@@ -149,17 +146,7 @@ impl Emulator {
     /// Per link, in order, as of now.
     #[must_use]
     pub fn stats(&self) -> Vec<LinkStats> {
-        let links = self.shared.lock().stats();
-        self.names
-            .iter()
-            .zip(links)
-            .zip(&self.shared.refused)
-            .map(|((name, link), refused)| LinkStats {
-                name: name.clone(),
-                link,
-                refused: refused.load(Ordering::Relaxed),
-            })
-            .collect()
+        self.shared.stats()
     }
 
     /// The shared bottleneck, if the profile has one.
@@ -171,25 +158,63 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Release);
-        // The eventfd's counter cannot be full: this is its only write.
-        rustix::io::write(&self.shared.wake, &1u64.to_ne_bytes()).ok();
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been printed by then, and a second one helps nobody.
-            thread.join().ok();
-        }
+        self.shared.end(self.thread.take());
     }
 }
 
 impl fmt::Debug for Emulator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Emulator").field("names", &self.names).field("clients", &self.clients).finish()
+        f.debug_struct("Emulator").field("names", &self.shared.names).field("clients", &self.clients).finish()
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Links<Datagram>> {
+impl<T: Clone> Shared<T> {
+    fn new(links: Vec<NamedLink>, neck: Option<&Neck>, schedule: &Schedule, seed: u64) -> io::Result<Self> {
+        let (names, specs): (Vec<String>, Vec<LinkSpec>) =
+            links.into_iter().map(|l| (l.name, l.spec)).unzip();
+        Ok(Self {
+            links: Mutex::new(Links::new(&specs, neck, schedule, Time::ZERO, seed)),
+            clock: Clock::start(),
+            stop: AtomicBool::new(false),
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            refused: specs.iter().map(|_| AtomicU64::new(0)).collect(),
+            names,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Links<T>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refuse(&self, link: usize) {
+        self.refused[link].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn stats(&self) -> Vec<LinkStats> {
+        let links = self.lock().stats();
+        let named = self.names.iter().zip(links).zip(&self.refused);
+        named
+            .map(|((name, link), refused)| LinkStats {
+                name: name.clone(),
+                link,
+                refused: refused.load(Ordering::Relaxed),
+            })
+            .collect()
+    }
+
+    /// Makes the thread look up from its sleep.
+    fn nudge(&self) {
+        // An eventfd whose counter is full is readable, which is all that is asked of it.
+        rustix::io::write(&self.wake, &1u64.to_ne_bytes()).ok();
+    }
+
+    fn end(&self, thread: Option<JoinHandle<()>>) {
+        self.stop.store(true, Ordering::Release);
+        self.nudge();
+        if let Some(thread) = thread {
+            // A panic of the thread has been printed by then, and a second one helps nobody.
+            thread.join().ok();
+        }
     }
 }
 

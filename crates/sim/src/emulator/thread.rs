@@ -3,28 +3,20 @@
 //! It only carries datagrams between sockets and the link model and sleeps until one of them has something.
 
 use super::relay::Relay;
+use super::waiter::{self, NAP, Waiter};
 use super::{Datagram, PACKET_OVERHEAD, Shared};
 use crate::link::{Delivery, Links, Way};
 use core::sync::atomic::Ordering;
-use mpquic_base::{Duration, Ecn, Time};
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
-};
+use mpquic_base::Ecn;
+use rustix::event::epoll;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle, sleep};
+use std::thread::{Builder, JoinHandle};
 
 /// Datagrams read from one socket per turn, and handed out per turn: no socket starves another.
 const BATCH: usize = 64;
 const SENDS: usize = 256;
-/// Sockets looked at per turn.
-const EVENTS: usize = 64;
-/// Pause between turns while packets are moving. What comes or falls due within it is taken together, that much late;
-/// without it a link at 500 Mbit/s would cost two wake-ups every 20 us.
-const NAP: Duration = Duration::from_micros(100);
 /// Buffers kept for reuse; what a burst needs beyond them goes back to the allocator.
 const SPARE_BUFFERS: usize = 4096;
 /// Fits every UDP datagram.
@@ -39,27 +31,20 @@ enum Source {
     Server { link: usize, slot: usize },
 }
 
-pub(super) fn spawn(shared: Arc<Shared>, relays: Vec<Relay>) -> io::Result<JoinHandle<()>> {
-    let poll = epoll::create(CreateFlags::CLOEXEC)?;
-    let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
-    watch(&poll, &shared.wake, Source::Wake, EventFlags::IN)?;
-    // Edge-triggered, so that nobody has to read how often it fired.
-    watch(&poll, &timer, Source::Timer, EventFlags::IN | EventFlags::ET)?;
+pub(super) fn spawn(shared: Arc<Shared<Datagram>>, relays: Vec<Relay>) -> io::Result<JoinHandle<()>> {
+    let waiter = Waiter::new(shared.clock, Source::Timer.to_u64())?;
+    waiter.watch(&shared.wake, Source::Wake.to_u64())?;
     for (link, relay) in relays.iter().enumerate() {
-        watch(&poll, &relay.towards_clients, Source::Clients { link }, EventFlags::IN)?;
+        waiter.watch(&relay.towards_clients, Source::Clients { link }.to_u64())?;
     }
-    let mut worker =
-        Worker { shared, relays, poll, timer, armed: None, spare: Vec::new(), scratch: vec![0; LARGEST] };
+    let mut worker = Worker { shared, relays, waiter, spare: Vec::new(), scratch: vec![0; LARGEST] };
     Builder::new().name("link-emulator".into()).spawn(move || worker.run())
 }
 
 struct Worker {
-    shared: Arc<Shared>,
+    shared: Arc<Shared<Datagram>>,
     relays: Vec<Relay>,
-    poll: OwnedFd,
-    timer: OwnedFd,
-    /// When the timer will fire.
-    armed: Option<Time>,
+    waiter: Waiter,
     spare: Vec<Vec<u8>>,
     scratch: Vec<u8>,
 }
@@ -67,20 +52,12 @@ struct Worker {
 impl Worker {
     /// Ends when told to, or when the host takes epoll or the timer away.
     fn run(&mut self) {
-        const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-        // The default of 50 us would nearly double every nap. Without it the emulator is a little late, no more.
-        rustix::thread::set_current_timer_slack(core::num::NonZeroU64::new(1)).ok();
-        let mut events = Vec::with_capacity(EVENTS);
+        waiter::sleep_precisely();
+        let mut events = Waiter::events();
         let mut busy = false;
         while !self.shared.stop.load(Ordering::Acquire) {
-            if busy {
-                sleep(NAP);
-            }
-            events.clear();
-            let space = rustix::buffer::spare_capacity(&mut events);
-            match epoll::wait(&self.poll, space, busy.then_some(&NOW)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(_) => return,
+            if self.waiter.wait(&mut events, busy).is_err() {
+                return;
             }
             let Ok(moving) = self.turn(&events) else { return };
             busy = moving;
@@ -95,8 +72,7 @@ impl Worker {
         let mut moving = false;
         for event in events {
             match Source::from_u64(event.data.u64()) {
-                Source::Wake => {}
-                Source::Timer => self.armed = None,
+                Source::Wake | Source::Timer => {}
                 Source::Clients { link } => {
                     moving = true;
                     self.read_clients(link, &mut links);
@@ -117,7 +93,7 @@ impl Worker {
         drop(links);
         moving |= next.is_some_and(|next| next <= now + NAP);
         if let Some(next) = next.filter(|_| !moving) {
-            self.arm(next)?;
+            self.waiter.arm(next)?;
         }
         Ok(moving)
     }
@@ -149,7 +125,7 @@ impl Worker {
     fn flow_of(&mut self, link: usize, client: SocketAddr) -> Option<(usize, u64)> {
         let known = self.relays[link].flow_of(client);
         let Ok((slot, is_new)) = known else {
-            self.refuse(link);
+            self.shared.refuse(link);
             return None;
         };
         if is_new {
@@ -189,7 +165,7 @@ impl Worker {
                 Way::Down => relay.towards_clients.send_to(&datagram.payload, flow.client),
             };
             if sent.is_err() {
-                self.refuse(link);
+                self.shared.refuse(link);
             }
         }
         if self.spare.len() < SPARE_BUFFERS {
@@ -207,7 +183,7 @@ impl Worker {
                 // Closing the old socket took it out of the epoll set.
                 match self.relays[link].rebind(slot) {
                     Ok(()) => self.watch_flow(link, slot),
-                    Err(_) => self.refuse(link),
+                    Err(_) => self.shared.refuse(link),
                 }
             }
         }
@@ -215,32 +191,9 @@ impl Worker {
 
     fn watch_flow(&self, link: usize, slot: usize) {
         let Some(flow) = self.relays[link].flow(slot) else { return };
-        if watch(&self.poll, &flow.towards_server, Source::Server { link, slot }, EventFlags::IN).is_err() {
-            self.refuse(link);
+        if self.waiter.watch(&flow.towards_server, Source::Server { link, slot }.to_u64()).is_err() {
+            self.shared.refuse(link);
         }
-    }
-
-    fn refuse(&self, link: usize) {
-        self.shared.refused[link].fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Makes sure that the timer fires by `wake`.
-    fn arm(&mut self, wake: Time) -> io::Result<()> {
-        if self.armed.is_some_and(|armed| armed <= wake) {
-            return Ok(());
-        }
-        // Zero would stop the timer instead.
-        let pause = wake.since(self.shared.clock.now()).max(Duration::from_nanos(1));
-        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let value =
-            Timespec { tv_sec: pause.as_secs().cast_signed(), tv_nsec: i64::from(pause.subsec_nanos()) };
-        timerfd_settime(
-            &self.timer,
-            TimerfdTimerFlags::empty(),
-            &Itimerspec { it_interval: zero, it_value: value },
-        )?;
-        self.armed = Some(wake);
-        Ok(())
     }
 }
 
@@ -250,11 +203,6 @@ fn send_up(socket: &UdpSocket, payload: &[u8]) -> io::Result<usize> {
         Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => socket.send(payload),
         sent => sent,
     }
-}
-
-fn watch(poll: &OwnedFd, fd: &impl AsFd, source: Source, events: EventFlags) -> io::Result<()> {
-    epoll::add(poll, fd, EventData::new_u64(source.to_u64()), events)?;
-    Ok(())
 }
 
 impl Source {

@@ -5,7 +5,7 @@
 
 mod parse;
 
-pub use parse::{Cut, SpecError};
+pub use parse::{Cut, Moment, SpecError};
 
 use crate::link::{DirectionSpec, Effect, Limit, LinkSpec, Loss, Neck, Schedule, Way, Ways, When};
 use mpquic_base::{Duration, Rate};

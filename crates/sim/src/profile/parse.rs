@@ -29,6 +29,14 @@ pub struct Cut {
     pub to: Duration,
 }
 
+/// An instant at which something happens to a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Index into the list of links.
+    pub link: usize,
+    pub at: Duration,
+}
+
 /// What is wrong with a part, before it is known which text it stands in.
 type Part<T> = Result<T, String>;
 
@@ -66,6 +74,16 @@ impl NamedLink {
     }
 }
 
+impl NamedLink {
+    /// The index in `links` of the one called `name`, or of that number from 1.
+    ///
+    /// # Errors
+    /// Names the links that there are.
+    pub fn find(name: &str, links: &[Self]) -> Result<usize, SpecError> {
+        find_link(name, links).map_err(|message| SpecError { message })
+    }
+}
+
 impl Cut {
     /// Reads `LINK@FROM-TO`, where LINK is a number from 1 or the name of one of `links`.
     ///
@@ -79,6 +97,20 @@ impl Cut {
     #[must_use]
     pub fn on(self, schedule: Schedule) -> Schedule {
         schedule.cut(self.link, Ways::Both, self.from, self.to)
+    }
+}
+
+impl Moment {
+    /// Reads `LINK@TIME`, where LINK is a number from 1 or the name of one of `links`.
+    ///
+    /// # Errors
+    /// Names the part that is wrong and what would be right.
+    pub fn parse(text: &str, links: &[NamedLink]) -> Result<Self, SpecError> {
+        let read = || {
+            let (name, at) = text.split_once('@').ok_or("there is no @; write LINK@TIME, such as lte@3s")?;
+            Ok(Self { link: find_link(name.trim(), links)?, at: parse_time(at.trim())? })
+        };
+        read().map_err(|wrong: String| SpecError { message: format!("moment {text:?}: {wrong}") })
     }
 }
 
