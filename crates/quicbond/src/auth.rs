@@ -21,6 +21,8 @@ pub(crate) const HEADER: &str = "proxy-authorization";
 /// Sets this proof apart from anything else that the secret may once sign.
 const PURPOSE: &[u8] = b"quicbond client v1";
 const SCHEME: &str = "Quicbond";
+/// The request that asks whether the server knows us.
+pub(crate) const HELLO_PATH: &str = "/.well-known/quicbond";
 /// The longest tenant and a proof fit in half of it.
 const HEADER_MAX: usize = 256;
 

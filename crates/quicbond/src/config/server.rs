@@ -65,8 +65,7 @@ section! {
     /// What clients may reach through the server.
     pub(crate) struct Targets {
         keys {
-            /// If not empty, only these networks can be reached. A network that is written here can be reached even
-            /// if it is private.
+            /// Networks that clients can reach although they are private.
             allow: Vec<IpNet> = Vec::new(), List { of: AnyNet, min: 0, max: NETS_MAX };
             /// These networks can never be reached, whatever `allow` says.
             deny: Vec<IpNet> = Vec::new(), List { of: AnyNet, min: 0, max: NETS_MAX };
@@ -95,6 +94,18 @@ section! {
                 Lasting { min: Duration::from_secs(5), max: Duration::from_secs(3600) };
         }
         sections {}
+    }
+}
+
+impl Network {
+    /// The server's own address inside the tunnel: the first of the network.
+    pub(crate) fn server_v4(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.ipv4.network().to_bits() + 1)
+    }
+
+    /// As [`Network::server_v4`].
+    pub(crate) fn server_v6(&self) -> Ipv6Addr {
+        Ipv6Addr::from_bits(self.ipv6.network().to_bits() + 1)
     }
 }
 

@@ -4,7 +4,17 @@ use super::server::Targets;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// What `allow_private` opens.
+const PRIVATE: [&str; 6] =
+    ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "fec0::/10"];
+
 impl Targets {
+    /// Networks that are open although they are not the Internet, for a packet filter in front of [`Targets::permits`].
+    pub(crate) fn exceptions(&self) -> Vec<IpNet> {
+        let private = PRIVATE.iter().filter_map(|net| net.parse().ok()).filter(|_| self.allow_private);
+        self.allow.iter().copied().chain(private).collect()
+    }
+
     /// Whether a client may reach `target`.
     pub(crate) fn permits(&self, target: IpAddr) -> bool {
         let target = target.to_canonical();
@@ -14,9 +24,6 @@ impl Targets {
         }
         if within(&self.allow) {
             return true;
-        }
-        if !self.allow.is_empty() {
-            return false;
         }
         match scope(target) {
             Scope::Public => true,

@@ -17,6 +17,7 @@ mod error;
 mod forwarding;
 mod interface;
 mod journal;
+mod lan;
 mod links;
 mod netlink;
 mod nft;
@@ -33,6 +34,7 @@ pub(crate) use self::{
     dns::Dns,
     error::{Error, Kind, Result},
     journal::Journal,
+    lan::lan_interfaces,
     links::{Link, LinkWatch, links},
     redirect::{RedirectListeners, bind_redirect_listeners, original_destination},
     server::ServerRouting,

@@ -1,0 +1,156 @@
+//! `quicbond client up`: all traffic of this machine and of the network behind it goes through the tunnel.
+//!
+//! Owns the order in which things are made and put back. Everything that is changed is in the journal first.
+
+use super::ip::{Attachment, attach};
+use super::settings::Settings;
+use super::{Base, STATE_FILE, status, tcp};
+use crate::control::Socket;
+use crate::daemon::Stop;
+use crate::host::{
+    ClientRouting, Dns, Error, Journal, Link, RedirectListeners, Tun, bind_redirect_listeners, lan_interfaces,
+};
+use crate::output::Output;
+use crate::relay;
+use ipnet::IpNet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// Until the paths have told what they carry.
+const FIRST_MTU: u16 = 1280;
+
+pub(super) async fn run(settings: Settings) -> Result<(), String> {
+    let config = &settings.config;
+    let control = Socket::bind(&config.control).map_err(|error| error.to_string())?;
+    let mut journal =
+        Journal::open(&config.state_dir.join(STATE_FILE)).await.map_err(|error| error.to_string())?;
+    let stop = Stop::default();
+    let base = match Base::start(&settings, Some(config.mark)).await {
+        Ok(base) => base,
+        Err(why) => {
+            journal.undo_all().await.map_err(|error| error.to_string())?;
+            return Err(why);
+        }
+    };
+    let ended = tokio::select! {
+        ended = carry(&settings, &base, &mut journal, control, stop.clone()) => ended,
+        stopped = stop.wanted() => stopped.map_err(|error| format!("signals cannot be received: {error}")),
+    };
+    // First the way back to how it was, then the goodbye to the server.
+    let restored = journal.undo_all().await.map_err(|error| error.to_string());
+    base.end().await;
+    ended.and(restored)
+}
+
+async fn carry(
+    settings: &Settings,
+    base: &Base,
+    journal: &mut Journal,
+    control: Socket,
+    stop: Stop,
+) -> Result<(), String> {
+    let (config, told) = (&settings.config, |error: Error| error.to_string());
+    let traffic = Arc::new(relay::Counters::default());
+    let facts = status::Facts::new(
+        base,
+        Some(config.interface.clone()),
+        status::Traffic::Lane(Arc::clone(&traffic)),
+        status::Meter::start(&base.view),
+    );
+    let lane = facts.lane();
+    tokio::spawn(control.serve(status::handler(facts, stop)));
+    let session = base.first_session().await?;
+    let attachment = attach(&base.tunnel, &session, &[], config.ipv6).await?;
+    let mut addresses = attachment.addresses.clone();
+    let has_v6 = addresses.iter().any(IpAddr::is_ipv6);
+    let device = open_device(&config.interface, &addresses).await.map_err(told)?;
+    let listeners = if config.tcp_lane { Some(bind_redirect_listeners().map_err(told)?) } else { None };
+    let links: Vec<Link> = base.links.borrow().clone();
+    let others: Vec<&str> = links.iter().map(|link| link.name.as_str()).chain([config.interface.as_str()]).collect();
+    let routing = ClientRouting {
+        tun: config.interface.clone(),
+        mark: config.mark,
+        table: config.table,
+        priority: config.priority,
+        tcp_port: listeners.as_ref().map(|listeners| listeners.port),
+        v6: config.ipv6 && has_v6,
+        lan: lan_interfaces(&others),
+    };
+    if let Some(listeners) = listeners {
+        serve_tcp(listeners, base, &traffic)?;
+    }
+    routing.apply(journal).await.map_err(told)?;
+    if !config.dns.is_empty() {
+        Dns::new(&config.dns).apply(journal).await.map_err(told)?;
+    }
+    Output::Stdout.write("ready\n");
+    tracing::info!(interface = config.interface, ?addresses, "the tunnel is up");
+    let mut attached = Some(attachment);
+    let mut links = base.links.clone();
+    loop {
+        let current = match attached.take() {
+            Some(attachment) => attachment,
+            None => reattach(base, &mut addresses, config.ipv6).await,
+        };
+        *super::session::lock(&lane) = Some(Arc::clone(&current.lane));
+        let mut running = core::pin::pin!(current.run(&device));
+        loop {
+            tokio::select! {
+                ended = &mut running => {
+                    ended.map_err(|error| format!("the tunnel's device failed: {error}"))?;
+                    break;
+                }
+                () = admit_links(&mut links, &routing, journal) => {}
+            }
+        }
+    }
+}
+
+async fn open_device(name: &str, addresses: &[IpAddr]) -> Result<Tun, Error> {
+    let own: Vec<IpNet> = addresses.iter().map(|ip| IpNet::from(*ip)).collect();
+    Tun::open(name, FIRST_MTU, &own).await
+}
+
+/// Asks again until a session grants the addresses that the device has: flows of the datagram lane hang on them.
+async fn reattach(base: &Base, addresses: &mut Vec<IpAddr>, v6: bool) -> Attachment {
+    loop {
+        let Some(session) = base.tunnel.session().await else { core::future::pending().await };
+        match attach(&base.tunnel, &session, addresses, v6).await {
+            Ok(attachment) => {
+                if attachment.addresses != *addresses {
+                    tracing::warn!(got = ?attachment.addresses, had = ?addresses, "the server gave other addresses");
+                    *addresses = attachment.addresses.clone();
+                }
+                return attachment;
+            }
+            Err(error) => {
+                tracing::warn!("{error}");
+                tokio::time::sleep(core::time::Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+/// New links need their reverse path filter loosened.
+async fn admit_links(links: &mut watch::Receiver<Vec<Link>>, routing: &ClientRouting, journal: &mut Journal) {
+    if links.changed().await.is_err() {
+        return core::future::pending().await;
+    }
+    let now = links.borrow_and_update().clone();
+    for link in now {
+        if let Err(error) = routing.admit_link(&link.name, journal).await {
+            tracing::warn!(link = link.name, %error, "the link may not receive all its packets");
+        }
+    }
+}
+
+fn serve_tcp(listeners: RedirectListeners, base: &Base, traffic: &Arc<relay::Counters>) -> Result<(), String> {
+    let RedirectListeners { v4, v6, .. } = listeners;
+    for listener in [Some(v4), v6].into_iter().flatten() {
+        let listener = TcpListener::from_std(listener).map_err(|error| format!("TCP lane: {error}"))?;
+        tokio::spawn(tcp::serve(listener, base.tunnel.clone(), Arc::clone(traffic)));
+    }
+    Ok(())
+}

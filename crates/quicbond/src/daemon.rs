@@ -1,0 +1,78 @@
+//! What the long-running commands have in common: a runtime, a reason to end, and the transport that both ends use.
+
+use crate::config::Transport;
+use crate::output::Output;
+use core::future::Future;
+use core::time::Duration;
+use mpquic::TransportConfig;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+
+/// Flows that the peer may open at once: each TCP flow and each UDP target is a stream.
+const STREAMS_MAX: u64 = 16_384;
+/// A path that nobody uses says something this often: below the timeouts of NATs for UDP (RFC 4787 §4.3).
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Datagrams that wait for a path.
+const DATAGRAMS_WAITING: usize = 1024;
+
+/// How both ends of a tunnel behave. A session survives without any link for `idle`.
+pub(crate) fn transport(config: &Transport, idle: Duration) -> TransportConfig {
+    let mut transport = TransportConfig {
+        max_idle_timeout: idle,
+        keep_alive: Some(KEEP_ALIVE.min(idle / 3)),
+        max_streams_bidi: STREAMS_MAX,
+        datagram_queue: DATAGRAMS_WAITING,
+        max_paths: 16,
+        ..TransportConfig::default()
+    };
+    transport.set_scheduler(config.scheduler());
+    transport.set_controller(config.controller());
+    transport
+}
+
+/// Why a daemon ends, for whoever may say so.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stop(Arc<Notify>);
+
+impl Stop {
+    /// As if by Ctrl-C.
+    pub(crate) fn now(&self) {
+        self.0.notify_one();
+    }
+
+    /// Waits for SIGTERM, Ctrl-C, a hang-up of the terminal, or [`Stop::now`].
+    pub(crate) async fn wanted(&self) -> std::io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+            () = self.0.notified() => {}
+        }
+        Ok(())
+    }
+}
+
+/// Runs a daemon to its end; an error becomes one line and exit code 1.
+pub(crate) fn run(daemon: impl Future<Output = Result<(), String>>) -> ExitCode {
+    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let ended = match built {
+        Ok(runtime) => {
+            let ended = runtime.block_on(daemon);
+            // What still waits for the network is not worth waiting for.
+            runtime.shutdown_timeout(Duration::from_secs(1));
+            ended
+        }
+        Err(error) => Err(format!("the runtime cannot start: {error}")),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            Output::Stderr.write(&format!("error: {why}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Packets from a session to the device: in the order of their flow, if they are stamped.
+
+use super::{Counters, PLAIN, STAMPED};
+use crate::host::{Outgoing, Tun};
+use bytes::Bytes;
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+use mpquic::{Connection, PathStats};
+use mpquic_base::Time;
+use mpquic_bond::order::{Limits, Reorder, Stamp};
+use mpquic_bond::packet::Packet;
+use mpquic_h3::Datagrams;
+use std::time::Instant;
+use tokio::sync::mpsc;
+
+/// Packets that are gathered before they are written to the device.
+const BATCH: usize = 64;
+/// How often the gap between the paths' delays is measured anew.
+const MEASURE_EVERY: Duration = Duration::from_millis(100);
+/// Nothing is held back for longer, whatever the paths do: later is worse than out of order.
+const HOLD_MAX: Duration = Duration::from_millis(150);
+
+/// Whether a packet from the session may go to the device.
+pub(crate) type Admits = Box<dyn Fn(&Packet<'_>) -> bool + Send>;
+
+/// The receiving side of a session's packets.
+pub(crate) struct Inward {
+    datagrams: Datagrams,
+    /// Whole packets that came as capsules.
+    capsules: mpsc::Receiver<Bytes>,
+    connection: Connection,
+    admits: Admits,
+    reorder: Reorder,
+    began: Instant,
+    measured: Option<Instant>,
+    /// Ready for the device; kept for its allocation.
+    ready: Vec<Vec<u8>>,
+}
+
+impl Inward {
+    pub(crate) fn new(
+        datagrams: Datagrams,
+        capsules: mpsc::Receiver<Bytes>,
+        connection: Connection,
+        admits: Admits,
+    ) -> Self {
+        Self {
+            datagrams,
+            capsules,
+            connection,
+            admits,
+            reorder: Reorder::new(Limits::default()),
+            began: Instant::now(),
+            measured: None,
+            ready: Vec::with_capacity(BATCH),
+        }
+    }
+
+    /// Writes what arrives to the device until the session ends.
+    ///
+    /// # Errors
+    /// What the device reports.
+    pub(crate) async fn run(mut self, device: &Tun, counters: &Counters) -> std::io::Result<()> {
+        let mut outgoing = Outgoing::new();
+        while self.gather().await {
+            counters.reordered.store(self.reorder.counters().filled, Ordering::Relaxed);
+            for packet in core::mem::take(&mut self.ready) {
+                if !self.may_pass(&packet) {
+                    counters.dropped_foreign.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
+                counters.packets_in.fetch_add(1, Ordering::Relaxed);
+                counters.bytes_in.fetch_add(packet.len() as u64, Ordering::Relaxed);
+                if outgoing.is_full() {
+                    device.send_batch(&mut outgoing).await?;
+                }
+                outgoing.push(&packet);
+            }
+            if !outgoing.is_empty() {
+                device.send_batch(&mut outgoing).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for packets that may go to the device now. False once the session is over.
+    async fn gather(&mut self) -> bool {
+        self.measure();
+        let now = self.now();
+        let due = self.reorder.deadline().map(|at| at.since(now));
+        tokio::select! {
+            arrived = self.datagrams.recv() => {
+                let Some((context, payload)) = arrived else { return false };
+                self.on_datagram(context, &payload);
+                while self.ready.len() < BATCH
+                    && let Some((context, payload)) = self.datagrams.try_recv()
+                {
+                    self.on_datagram(context, &payload);
+                }
+            }
+            Some(packet) = self.capsules.recv() => self.ready.push(packet.to_vec()),
+            () = after(due) => {
+                let now = self.now();
+                self.reorder.expire(now, &mut self.ready);
+            }
+        }
+        true
+    }
+
+    fn on_datagram(&mut self, context: u64, payload: &Bytes) {
+        match context {
+            PLAIN => self.ready.push(payload.to_vec()),
+            STAMPED => {
+                if let Some((stamp, packet)) = Stamp::split(payload) {
+                    let now = self.now();
+                    self.reorder.on_packet(now, stamp, packet.to_vec(), &mut self.ready);
+                }
+            }
+            // RFC 9484 §6: a context that was not agreed on is dropped.
+            _ => {}
+        }
+    }
+
+    fn may_pass(&self, packet: &[u8]) -> bool {
+        Packet::read(packet).is_ok_and(|packet| (self.admits)(&packet))
+    }
+
+    /// A packet of the slowest path arrives that much later than one of the fastest.
+    fn measure(&mut self) {
+        if self.measured.is_some_and(|at| at.elapsed() < MEASURE_EVERY) {
+            return;
+        }
+        self.measured = Some(Instant::now());
+        let paths = self.connection.paths();
+        let used = || paths.iter().filter(|p| p.validated && !p.closing && !p.silent && !p.backup);
+        let one_way = |path: &PathStats| path.srtt / 2 + path.rttvar * 2;
+        let slowest = used().map(one_way).max().unwrap_or_default();
+        let fastest = used().map(|path| path.min_rtt / 2).min().unwrap_or_default();
+        let hold = if used().count() < 2 { Duration::ZERO } else { slowest.saturating_sub(fastest) };
+        self.reorder.set_hold(hold.min(HOLD_MAX));
+    }
+
+    fn now(&self) -> Time {
+        Time::ZERO + self.began.elapsed()
+    }
+}
+
+async fn after(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => core::future::pending().await,
+    }
+}
