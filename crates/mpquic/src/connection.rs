@@ -8,8 +8,9 @@ use crate::stream::{RecvStream, SendStream};
 use core::fmt;
 use mpquic_base::{Dir, FourTuple, PathId};
 use mpquic_proto::{CloseReason, ConnectionId, PathEvent, PathStats, Refused};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 /// A connection to one peer, over any number of paths.
 ///
@@ -165,25 +166,91 @@ impl Connection {
             return Err(Error::Refused(Refused::DatagramSize));
         }
         if state.outgoing.len() >= DATAGRAMS_MAX {
+            state.outgoing_full = true;
             return Err(Error::Refused(Refused::Full));
         }
         state.outgoing.push_back(parts.concat());
+        self.attend_datagrams(state);
+        Ok(())
+    }
+
+    /// Queues datagrams until `datagrams` ends or about 1024 wait, and returns how many it took; no more are drawn than taken.
+    /// Those that no path carries are taken too, dropped and counted in [`Connection::stats`].
+    ///
+    /// # Errors
+    /// If the connection is over.
+    pub fn send_datagrams(&self, datagrams: impl IntoIterator<Item = Vec<u8>>) -> Result<usize, Error> {
+        let room = DATAGRAMS_MAX.saturating_sub(self.shared.state().outgoing.len());
+        // Outside the lock: the caller's iterator may do anything.
+        let taken: Vec<_> = datagrams.into_iter().take(room).collect();
+        let mut state = self.shared.state();
+        if let Some(reason) = &state.closed {
+            return Err(Error::Closed(reason.clone()));
+        }
+        let count = taken.len();
+        state.outgoing.extend(taken);
+        state.outgoing_full |= state.outgoing.len() >= DATAGRAMS_MAX;
+        if count > 0 {
+            self.attend_datagrams(state);
+        }
+        Ok(count)
+    }
+
+    /// Has the shard look at the queue, unless it is going to anyway.
+    fn attend_datagrams(&self, mut state: MutexGuard<'_, State>) {
         let tell = !core::mem::replace(&mut state.outgoing_attended, true);
         drop(state);
         if tell {
             self.guard.door.send(Request::Datagrams(self.guard.id));
         }
-        Ok(())
     }
 
-    /// The next datagram. Of more than 256 waiting ones the oldest are dropped.
+    /// Waits until the queue of [`Connection::send_datagram`] has room for one more.
+    ///
+    /// # Errors
+    /// If the connection is over.
+    pub async fn datagram_writable(&self) -> Result<(), Error> {
+        self.shared
+            .find(&self.shared.datagram_room, |state| {
+                if let Some(reason) = &state.closed {
+                    return Some(Err(Error::Closed(reason.clone())));
+                }
+                let room = state.outgoing.len() < DATAGRAMS_MAX;
+                state.outgoing_full |= !room;
+                room.then_some(Ok(()))
+            })
+            .await
+    }
+
+    /// The next datagram. Of more than 1024 waiting ones the oldest are dropped.
     ///
     /// # Errors
     /// If the connection is over.
     pub async fn read_datagram(&self) -> Result<Vec<u8>, Error> {
+        self.find_datagrams(VecDeque::pop_front).await
+    }
+
+    /// Appends the next datagrams to `out`, at most `max`, and returns how many: as soon as there is one, all that wait.
+    ///
+    /// # Errors
+    /// If the connection is over.
+    pub async fn read_datagrams(&self, out: &mut Vec<Vec<u8>>, max: usize) -> Result<usize, Error> {
+        self.find_datagrams(|arrived| {
+            let n = arrived.len().min(max);
+            out.extend(arrived.drain(..n));
+            (n > 0 || max == 0).then_some(n)
+        })
+        .await
+    }
+
+    /// What has arrived counts even if the connection is over.
+    async fn find_datagrams<T>(
+        &self,
+        mut look: impl FnMut(&mut VecDeque<Vec<u8>>) -> Option<T>,
+    ) -> Result<T, Error> {
         self.shared
             .find(&self.shared.datagram_arrived, |state| {
-                state.arrived.pop_front().map(Ok).or_else(|| Some(Err(Error::Closed(state.closed.clone()?))))
+                look(&mut state.arrived).map(Ok).or_else(|| Some(Err(Error::Closed(state.closed.clone()?))))
             })
             .await
     }

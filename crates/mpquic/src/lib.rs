@@ -19,6 +19,7 @@ mod stream;
 
 pub use bind::Bind;
 pub use bridge::shared::ConnectionStats;
+pub use bytes::Bytes;
 pub use config::{ClientConfig, ServerConfig};
 pub use connection::Connection;
 pub use endpoint::Endpoint;

@@ -2,19 +2,17 @@
 
 use crate::bridge::door::Request;
 use crate::bridge::mailbox::{Fetched, Inbox, Outbox};
+use crate::bridge::parcel::renew;
 use crate::error::{ReadError, WriteError};
 use crate::guard::Guard;
+use bytes::{Buf, Bytes, BytesMut};
 use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use mpquic_base::StreamId;
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-/// Room that [`RecvStream::read_to_end`] asks for beyond what it has.
-const READ_STEP: usize = 64 * 1024;
 
 /// The sending half. Dropped before [`SendStream::finish`], it resets the stream with code 0.
 #[derive(Debug)]
@@ -55,6 +53,19 @@ impl SendStream {
         Ok(())
     }
 
+    /// Takes all of `chunk`, without the copy that [`SendStream::write_all`] makes. Given up, it may have taken part of it.
+    ///
+    /// # Errors
+    /// As [`SendStream::write`].
+    pub async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), WriteError> {
+        let mut rest = chunk;
+        while !rest.is_empty() {
+            let (_, tell) = poll_fn(|cx| self.outbox.poll_write_chunk(cx, &mut rest)).await?;
+            self.tell(tell);
+        }
+        Ok(())
+    }
+
     /// The bytes that [`SendStream::write_parts`] would take now, once these are at least `least` (or as many as a stream
     /// holds back at the most). For protocols that say beforehand how much follows.
     ///
@@ -70,9 +81,7 @@ impl SendStream {
     /// As [`SendStream::write`].
     pub fn write_parts(&mut self, parts: &[&[u8]]) -> Result<bool, WriteError> {
         let (taken, tell) = self.outbox.write_parts(parts)?;
-        if tell {
-            self.guard.door.send(Request::Write(self.guard.id, self.id));
-        }
+        self.tell(tell);
         Ok(taken)
     }
 
@@ -81,9 +90,8 @@ impl SendStream {
     /// # Errors
     /// If the peer stopped the stream, it was reset, or the connection is over.
     pub fn finish(&mut self) -> Result<(), WriteError> {
-        if self.outbox.finish()? {
-            self.guard.door.send(Request::Write(self.guard.id, self.id));
-        }
+        let tell = self.outbox.finish()?;
+        self.tell(tell);
         Ok(())
     }
 
@@ -103,10 +111,14 @@ impl SendStream {
 
     fn write_some(&self, cx: &Context<'_>, data: &[u8]) -> Poll<Result<usize, WriteError>> {
         let (n, tell) = ready!(self.outbox.poll_write(cx, data))?;
+        self.tell(tell);
+        Poll::Ready(Ok(n))
+    }
+
+    fn tell(&self, tell: bool) {
         if tell {
             self.guard.door.send(Request::Write(self.guard.id, self.id));
         }
-        Poll::Ready(Ok(n))
     }
 }
 
@@ -141,12 +153,12 @@ pub struct RecvStream {
     id: StreamId,
     inbox: Arc<Inbox>,
     /// Fetched and not yet read.
-    bytes: VecDeque<u8>,
+    bytes: BytesMut,
 }
 
 impl RecvStream {
-    pub(crate) const fn new(guard: Arc<Guard>, id: StreamId, inbox: Arc<Inbox>) -> Self {
-        Self { guard, id, inbox, bytes: VecDeque::new() }
+    pub(crate) fn new(guard: Arc<Guard>, id: StreamId, inbox: Arc<Inbox>) -> Self {
+        Self { guard, id, inbox, bytes: BytesMut::new() }
     }
 
     #[must_use]
@@ -162,21 +174,36 @@ impl RecvStream {
         poll_fn(|cx| self.read_some(cx, out)).await
     }
 
+    /// The next bytes in one piece and without a copy, at least one and at most `max` of them; `None` at the end of the
+    /// stream. A piece that is kept keeps up to 256 KiB alive around it.
+    ///
+    /// # Errors
+    /// As [`RecvStream::read`].
+    pub async fn read_chunk(&mut self, max: usize) -> Result<Option<Bytes>, ReadError> {
+        if max > 0 && !poll_fn(|cx| self.fetch(cx)).await? {
+            return Ok(None);
+        }
+        Ok(Some(self.bytes.split_to(max.min(self.bytes.len())).freeze()))
+    }
+
     /// The next bytes where they lie, at least one; `None` at the end of the stream. They stay until
     /// [`RecvStream::consume`].
     ///
     /// # Errors
     /// As [`RecvStream::read`].
     pub fn poll_peek(&mut self, cx: &Context<'_>) -> Poll<Result<Option<&[u8]>, ReadError>> {
-        if !ready!(self.poll_filled(cx))? {
+        if !ready!(self.fetch(cx))? {
             return Poll::Ready(Ok(None));
         }
-        Poll::Ready(Ok(Some(self.bytes.as_slices().0)))
+        Poll::Ready(Ok(Some(&self.bytes)))
     }
 
     /// Takes `n` of the bytes that [`RecvStream::poll_peek`] showed.
     pub fn consume(&mut self, n: usize) {
-        self.bytes.drain(..n.min(self.bytes.len()));
+        self.bytes.advance(n.min(self.bytes.len()));
+        if self.bytes.is_empty() {
+            renew(&mut self.bytes);
+        }
     }
 
     /// Everything up to the end of the stream. Given up, what it had read is lost.
@@ -185,18 +212,14 @@ impl RecvStream {
     /// As [`RecvStream::read`]; [`ReadError::TooLong`] if there are more than `limit` bytes.
     pub async fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>, ReadError> {
         let mut all = Vec::new();
-        loop {
-            let len = all.len();
-            all.resize(len.saturating_add(READ_STEP).min(limit.saturating_add(1)), 0);
-            let read = self.read(&mut all[len..]).await?;
-            all.truncate(len + read.unwrap_or(0));
-            if all.len() > limit {
+        while poll_fn(|cx| self.fetch(cx)).await? {
+            if self.bytes.len() > limit - all.len() {
                 return Err(ReadError::TooLong);
             }
-            if read.is_none() {
-                return Ok(all);
-            }
+            all.extend_from_slice(&self.bytes);
+            renew(&mut self.bytes);
         }
+        Ok(all)
     }
 
     /// Gives up reading, and asks the peer to stop sending with `code`.
@@ -206,8 +229,23 @@ impl RecvStream {
         self.guard.door.send(Request::Stop(self.guard.id, self.id, code));
     }
 
-    /// Whether there are bytes to read; `false` at the end of the stream.
-    fn poll_filled(&mut self, cx: &Context<'_>) -> Poll<Result<bool, ReadError>> {
+    fn read_some(&mut self, cx: &Context<'_>, out: &mut [u8]) -> Poll<Result<Option<usize>, ReadError>> {
+        if out.is_empty() {
+            return Poll::Ready(Ok(Some(0)));
+        }
+        if !ready!(self.fetch(cx))? {
+            return Poll::Ready(Ok(None));
+        }
+        let n = self.bytes.len().min(out.len());
+        self.bytes.copy_to_slice(&mut out[..n]);
+        if self.bytes.is_empty() {
+            renew(&mut self.bytes);
+        }
+        Poll::Ready(Ok(Some(n)))
+    }
+
+    /// Sees to it that there are bytes; false at the end of the stream.
+    fn fetch(&mut self, cx: &Context<'_>) -> Poll<Result<bool, ReadError>> {
         if self.bytes.is_empty() {
             match ready!(self.inbox.poll_fetch(cx, &mut self.bytes))? {
                 Fetched::End => return Poll::Ready(Ok(false)),
@@ -216,24 +254,6 @@ impl RecvStream {
             }
         }
         Poll::Ready(Ok(true))
-    }
-
-    fn read_some(&mut self, cx: &Context<'_>, out: &mut [u8]) -> Poll<Result<Option<usize>, ReadError>> {
-        if out.is_empty() {
-            return Poll::Ready(Ok(Some(0)));
-        }
-        if !ready!(self.poll_filled(cx))? {
-            return Poll::Ready(Ok(None));
-        }
-        let mut copied = 0;
-        let (front, back) = self.bytes.as_slices();
-        for part in [front, back] {
-            let n = part.len().min(out.len() - copied);
-            out[copied..copied + n].copy_from_slice(&part[..n]);
-            copied += n;
-        }
-        self.bytes.drain(..copied);
-        Poll::Ready(Ok(Some(copied)))
     }
 }
 

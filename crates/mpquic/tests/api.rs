@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test; its world is built outside the test functions")]
 
 use mpquic::{
-    ClientConfig, CloseReason, ConnectError, Connection, Endpoint, Error, Identity, PathEvent, PathId, Pin,
-    ReadError, ServerConfig, TransportConfig, WriteError,
+    Bytes, ClientConfig, CloseReason, ConnectError, Connection, Endpoint, Error, Identity, PathEvent, PathId,
+    Pin, ReadError, ServerConfig, TransportConfig, WriteError,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -373,6 +373,64 @@ async fn datagrams_go_both_ways_and_too_large_ones_nowhere() {
         let refused = Err(Error::Refused(mpquic::Refused::DatagramSize));
         assert_eq!(from.send_datagram(&vec![0; 60_000]), refused);
     }
+}
+
+#[tokio::test]
+async fn batches_of_datagrams_wait_for_room_instead_of_being_dropped() {
+    let world = World::new();
+    let (near, far) = in_time(world.connect()).await;
+    let (mut all, mut next, mut largest) = (Vec::new(), 0, 0);
+    while all.len() < 5_000 {
+        // No more on their way than the reader has room for: loopback loses none of them.
+        if next < 5_000 && next < all.len() + 500 {
+            in_time(near.datagram_writable()).await.unwrap();
+            let batch = (next..5_000.min(next + 100)).map(|i| i.to_be_bytes().repeat(60));
+            next += near.send_datagrams(batch).unwrap();
+        } else {
+            largest = in_time(far.read_datagrams(&mut all, 300)).await.unwrap().max(largest);
+        }
+    }
+    assert!(all.iter().enumerate().all(|(i, d)| *d == i.to_be_bytes().repeat(60)));
+    assert!(largest > 1 && largest <= 300, "{largest} at once");
+    let taken = near.send_datagrams(std::iter::repeat_with(|| vec![1; 20]).take(5000)).unwrap();
+    assert!((1..=1024).contains(&taken), "{taken} taken at once");
+    in_time(near.datagram_writable()).await.unwrap();
+    near.close(0, b"");
+    in_time(near.closed()).await;
+    assert!(matches!(near.send_datagrams([vec![1]]), Err(Error::Closed(_))));
+    assert!(matches!(in_time(near.datagram_writable()).await, Err(Error::Closed(_))));
+}
+
+#[tokio::test]
+async fn chunks_and_copied_writes_keep_their_order_through_a_stream() {
+    let world = World::new();
+    let (near, far) = in_time(world.connect()).await;
+    let mut send = near.open_uni().await.unwrap();
+    let data = pattern(3_000_000);
+    let expected = data.clone();
+    tokio::spawn(async move {
+        let (mut rest, mut step) = (Bytes::from(data), 1);
+        while !rest.is_empty() {
+            let piece = rest.split_to(step.min(rest.len()));
+            if step % 2 == 0 {
+                send.write_all(&piece).await.unwrap();
+            } else {
+                send.write_chunk(piece).await.unwrap();
+            }
+            step = step * 3 % 300_007;
+        }
+        send.finish().unwrap();
+    });
+    let mut recv = in_time(far.accept_uni()).await.unwrap();
+    let (mut all, mut small) = (Vec::new(), [0; 1000]);
+    assert!(in_time(recv.read_chunk(0)).await.unwrap().is_some_and(|none| none.is_empty()));
+    while let Some(chunk) = in_time(recv.read_chunk(50_000)).await.unwrap() {
+        assert!(!chunk.is_empty() && chunk.len() <= 50_000);
+        all.extend_from_slice(&chunk);
+        let n = in_time(recv.read(&mut small)).await.unwrap().unwrap_or(0);
+        all.extend_from_slice(&small[..n]);
+    }
+    assert!(all == expected, "the bytes arrive unchanged");
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ impl Default for TransportConfig {
             max_paths: 8,
             multipath: true,
             max_datagram_frame: 65535,
-            datagram_queue: 256,
+            datagram_queue: 1024,
             initial_rtt: Duration::from_millis(333),
             mtu_ceiling: 1452,
             max_ack_delay: Duration::from_millis(25),

@@ -14,6 +14,8 @@ pub(crate) struct Datagrams {
     local_max: u64,
     peer_max: u64,
     outgoing: VecDeque<Vec<u8>>,
+    /// Bytes in `outgoing`.
+    queued: u64,
     incoming: VecDeque<Vec<u8>>,
     blocked: bool,
     pub(crate) stats: DatagramStats,
@@ -39,16 +41,36 @@ impl Datagrams {
 
     /// `path_room` is the payload that one packet of the smallest usable path holds.
     pub(crate) fn send(&mut self, data: &[u8], path_room: usize) -> Result<(), Refused> {
-        let frame_len = (data.len() + OVERHEAD) as u64;
-        if frame_len > self.peer_max || data.len() + OVERHEAD > path_room {
+        if !self.fits(data, path_room) {
             return Err(Refused::DatagramSize);
         }
         if self.outgoing.len() >= self.queue_max {
             self.blocked = true;
             return Err(Refused::Full);
         }
-        self.outgoing.push_back(data.to_vec());
+        self.queue(data.to_vec());
         Ok(())
+    }
+
+    /// Takes as many from the front as there is room for. Those that nobody can carry are taken and dropped.
+    pub(crate) fn send_all(&mut self, from: &mut VecDeque<Vec<u8>>, path_room: usize) {
+        while self.outgoing.len() < self.queue_max {
+            match from.pop_front() {
+                Some(data) if self.fits(&data, path_room) => self.queue(data),
+                Some(_) => self.stats.dropped += 1,
+                None => return,
+            }
+        }
+        self.blocked = true;
+    }
+
+    fn fits(&self, data: &[u8], path_room: usize) -> bool {
+        (data.len() + OVERHEAD) as u64 <= self.peer_max && data.len() + OVERHEAD <= path_room
+    }
+
+    fn queue(&mut self, data: Vec<u8>) {
+        self.queued += data.len() as u64;
+        self.outgoing.push_back(data);
     }
 
     /// Bytes that one datagram may hold with that much room in a packet.
@@ -75,8 +97,8 @@ impl Datagrams {
         self.incoming.pop_front()
     }
 
-    pub(crate) fn queued_bytes(&self) -> u64 {
-        self.outgoing.iter().map(|d| d.len() as u64).sum()
+    pub(crate) const fn queued_bytes(&self) -> u64 {
+        self.queued
     }
 
     pub(crate) fn wants(&self) -> bool {
@@ -94,6 +116,7 @@ impl Datagrams {
             } else {
                 return;
             }
+            self.queued -= u64::from(len);
             self.outgoing.pop_front();
         }
     }

@@ -217,3 +217,30 @@ fn trying_a_dead_link_while_nothing_lives_uses_up_no_path_ids() {
     w.deliver(&sent, secs(10));
     assert_eq!(w.path("b").id, PathId(1));
 }
+
+#[test]
+fn datagrams_of_any_size_leave_in_batches_and_share_packets() {
+    let mut w = World::seeded(17).link("a", "200mbit/10ms").connect();
+    let warm = w.send(Side::Client, 10_000_000);
+    w.deliver(&[warm], secs(10));
+    let sizes = |mixed: bool, i: usize| if mixed { [1200, 40, 700, 1200, 1200, 90, 3][i % 7] } else { 1200 };
+    for mixed in [false, true] {
+        let (near, far) = (w.node(Side::Client).id(0).unwrap(), w.node(Side::Server).id(0).unwrap());
+        let connection = w.node(Side::Client).connection(near).unwrap();
+        let before = connection.counters();
+        let sent: Vec<_> = (0_u8..200).map(|i| vec![i; sizes(mixed, usize::from(i))]).collect();
+        let mut waiting: std::collections::VecDeque<_> = sent.iter().cloned().collect();
+        connection.send_datagrams(&mut waiting).unwrap();
+        assert!(waiting.is_empty());
+        w.run_for(ms(300));
+        let after = w.node(Side::Client).connection(near).unwrap().counters();
+        let (packets, batches) =
+            (after.datagrams_sent - before.datagrams_sent, after.transmissions - before.transmissions);
+        let most = if mixed { 130 } else { 215 };
+        assert!(packets <= most, "{packets} packets, mixed {mixed}");
+        assert!(mixed || batches * 4 < packets, "{packets} packets in {batches} batches");
+        let receiver = w.node(Side::Server).connection(far).unwrap();
+        let received: Vec<_> = std::iter::from_fn(|| receiver.read_datagram()).collect();
+        assert!(received == sent, "all arrive, in order");
+    }
+}

@@ -2,7 +2,8 @@
 
 use super::door::{Door, Reply};
 use super::mailbox::{Collected, Inbox, MAILBOX_BYTES, Outbox};
-use super::shared::{ConnectionStats, INCOMING_MAX, Incoming, Opened, Shared};
+use super::parcel::Parcel;
+use super::shared::{ConnectionStats, DATAGRAMS_MAX, INCOMING_MAX, Incoming, Opened, Shared};
 use crate::error::{Error, ReadError, WriteError};
 use mpquic_base::{Dir, FourTuple, PathId, StreamId, Time};
 use mpquic_proto::{CloseReason, Connection, PathEvent, PathStats, Refused, StreamEvent};
@@ -37,7 +38,7 @@ struct Ends {
 struct Sending {
     outbox: Arc<Outbox>,
     /// Collected and not yet taken by the connection.
-    staged: VecDeque<u8>,
+    staged: Parcel,
     finished: bool,
 }
 
@@ -106,11 +107,11 @@ impl Link {
                     }
                 }
             }
-            let (chunk, _) = out.staged.as_slices();
+            let chunk = out.staged.front();
             match connection.write(id, chunk) {
                 Ok(taken) => {
                     let all = taken == chunk.len();
-                    out.staged.drain(..taken);
+                    out.staged.advance(taken);
                     if !all {
                         return;
                     }
@@ -194,21 +195,19 @@ impl Link {
     /// Hands over datagrams until the connection's queue is full; an event says when it is not.
     pub(super) fn send_datagrams(&self, connection: &mut Connection) {
         let mut state = self.shared.state();
-        while let Some(datagram) = state.outgoing.front() {
-            if connection.send_datagram(datagram) == Err(Refused::Full) {
-                return;
-            }
-            // One that no path carries any more is lost, as datagrams may be.
-            state.outgoing.pop_front();
+        if connection.send_datagrams(&mut state.outgoing).is_err() {
+            state.outgoing.clear();
         }
-        state.outgoing_attended = false;
+        state.outgoing_attended = !state.outgoing.is_empty();
+        let tell = state.outgoing.len() < DATAGRAMS_MAX && core::mem::take(&mut state.outgoing_full);
+        drop(state);
+        if tell {
+            self.shared.datagram_room.notify_waiters();
+        }
     }
 
     pub(super) fn read_datagrams(&self, connection: &mut Connection) {
-        while let Some(datagram) = connection.read_datagram() {
-            self.shared.on_datagram(datagram);
-        }
-        self.shared.datagram_arrived.notify_waiters();
+        self.shared.on_datagrams(core::iter::from_fn(|| connection.read_datagram()));
     }
 
     /// Opens a path now or as soon as the peer's limits allow.
@@ -323,6 +322,7 @@ impl Link {
             streams: connection.stream_stats(),
             datagrams: connection.datagram_stats(),
         };
+        state.stats.datagrams.dropped += state.overrun;
         state.max_datagram = connection.max_datagram_size();
         state.paths.clear();
         state.paths.extend(connection.path_stats());

@@ -1,14 +1,16 @@
 //! Bytes between a stream's handle and its shard: one bounded box per direction.
 //!
 //! Both sides hold the lock only to append or to swap whole buffers, never while a connection is at work on them.
+//! The buffers that are swapped keep their allocations, and none is allocated before its first byte.
 //! Each box knows whether the shard is already going to look at it; only if not does a handle have to tell.
 
+use super::parcel::Parcel;
 use crate::error::{ReadError, WriteError};
 use crate::locked;
+use bytes::{Bytes, BytesMut};
 use core::task::{Context, Poll, Waker};
 use mpquic_base::StreamId;
 use mpquic_proto::{Chunk, Connection, Refused};
-use std::collections::VecDeque;
 use std::sync::Mutex;
 
 /// Bytes that a box holds. The side that takes may hold as many again.
@@ -20,7 +22,7 @@ pub(crate) struct Outbox(Mutex<Out>);
 
 #[derive(Debug, Default)]
 struct Out {
-    bytes: VecDeque<u8>,
+    bytes: Parcel,
     /// The shard was told, or waits until the connection takes what it has of this stream.
     attended: bool,
     finish: bool,
@@ -46,14 +48,32 @@ impl Outbox {
         cx: &Context<'_>,
         data: &[u8],
     ) -> Poll<Result<(usize, bool), WriteError>> {
+        self.poll_put(cx, data.len(), |bytes, n| bytes.write(&data[..n]))
+    }
+
+    /// Takes as much off the front of `chunk` as there is room for, without a copy.
+    pub(crate) fn poll_write_chunk(
+        &self,
+        cx: &Context<'_>,
+        chunk: &mut Bytes,
+    ) -> Poll<Result<(usize, bool), WriteError>> {
+        self.poll_put(cx, chunk.len(), |bytes, n| bytes.push(chunk.split_to(n)))
+    }
+
+    fn poll_put(
+        &self,
+        cx: &Context<'_>,
+        wanted: usize,
+        put: impl FnOnce(&mut Parcel, usize),
+    ) -> Poll<Result<(usize, bool), WriteError>> {
         let mut out = locked(&self.0);
         out.writable()?;
-        let n = data.len().min(MAILBOX_BYTES - out.bytes.len());
-        if n == 0 && !data.is_empty() {
+        let n = wanted.min(MAILBOX_BYTES - out.bytes.len());
+        if n == 0 && wanted > 0 {
             out.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        out.bytes.extend(&data[..n]);
+        put(&mut out.bytes, n);
         Poll::Ready(Ok((n, !core::mem::replace(&mut out.attended, true))))
     }
 
@@ -79,7 +99,7 @@ impl Outbox {
             return Ok((false, false));
         }
         for part in parts {
-            out.bytes.extend(*part);
+            out.bytes.write(part);
         }
         Ok((true, !core::mem::replace(&mut out.attended, true)))
     }
@@ -110,7 +130,7 @@ impl Outbox {
     }
 
     /// The shard takes everything; `into` has to be empty.
-    pub(crate) fn collect(&self, into: &mut VecDeque<u8>) -> Collected {
+    pub(crate) fn collect(&self, into: &mut Parcel) -> Collected {
         let mut out = locked(&self.0);
         if out.bytes.is_empty() {
             if !out.finish {
@@ -131,7 +151,7 @@ impl Outbox {
         let mut out = locked(&self.0);
         if out.over.is_none() {
             out.over = Some(verdict);
-            out.bytes = VecDeque::new();
+            out.bytes = Parcel::default();
         }
         let waker = out.waker.take();
         drop(out);
@@ -155,7 +175,7 @@ pub(crate) struct Inbox(Mutex<In>);
 
 #[derive(Debug, Default)]
 struct In {
-    bytes: VecDeque<u8>,
+    bytes: BytesMut,
     /// The shard left bytes behind because the box was full.
     starving: bool,
     /// What follows the bytes; `Ok` is the end of the stream.
@@ -177,7 +197,7 @@ impl Inbox {
     pub(crate) fn poll_fetch(
         &self,
         cx: &Context<'_>,
-        into: &mut VecDeque<u8>,
+        into: &mut BytesMut,
     ) -> Poll<Result<Fetched, ReadError>> {
         let mut inbox = locked(&self.0);
         if !inbox.bytes.is_empty() {
@@ -211,7 +231,7 @@ impl Inbox {
             let taken = match connection.peek(id) {
                 Ok(Chunk::Data(chunk)) => {
                     let n = chunk.len().min(limit - inbox.bytes.len());
-                    inbox.bytes.extend(&chunk[..n]);
+                    inbox.bytes.extend_from_slice(&chunk[..n]);
                     n
                 }
                 Ok(Chunk::Blocked) => break,

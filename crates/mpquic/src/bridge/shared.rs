@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 /// Streams of the peer, per direction, that may wait to be accepted; more stay in the connection.
 pub(crate) const INCOMING_MAX: usize = 64;
 /// Datagrams per direction; of received ones the oldest give way.
-pub(crate) const DATAGRAMS_MAX: usize = 256;
+pub(crate) const DATAGRAMS_MAX: usize = 1024;
 /// Path events that may wait; the oldest give way.
 const PATH_EVENTS_MAX: usize = 256;
 
@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     /// Rung at every change but datagrams.
     pub(crate) changed: Notify,
     pub(crate) datagram_arrived: Notify,
+    /// Rung when `outgoing` has room again after it was full.
+    pub(crate) datagram_room: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +48,11 @@ pub(crate) struct State {
     pub(crate) outgoing: VecDeque<Vec<u8>>,
     /// The shard is going to look at `outgoing`.
     pub(crate) outgoing_attended: bool,
+    /// Somebody found no room in `outgoing`.
+    pub(crate) outgoing_full: bool,
     pub(crate) arrived: VecDeque<Vec<u8>>,
+    /// Datagrams that gave way in `arrived`.
+    pub(crate) overrun: u64,
     pub(crate) max_datagram: Option<usize>,
 }
 
@@ -88,6 +94,7 @@ impl Shared {
             state: Mutex::default(),
             changed: Notify::new(),
             datagram_arrived: Notify::new(),
+            datagram_room: Notify::new(),
         }
     }
 
@@ -99,6 +106,7 @@ impl Shared {
         self.state().closed.get_or_insert(reason);
         self.changed.notify_waiters();
         self.datagram_arrived.notify_waiters();
+        self.datagram_room.notify_waiters();
     }
 
     pub(crate) fn on_path_event(&self, event: PathEvent) {
@@ -110,16 +118,24 @@ impl Shared {
         self.changed.notify_waiters();
     }
 
-    pub(crate) fn on_datagram(&self, datagram: Vec<u8>) {
-        let arrived = &mut self.state().arrived;
-        if arrived.len() >= DATAGRAMS_MAX {
-            arrived.pop_front();
+    pub(crate) fn on_datagrams(&self, datagrams: impl Iterator<Item = Vec<u8>>) {
+        let mut state = self.state();
+        for datagram in datagrams {
+            if state.arrived.len() >= DATAGRAMS_MAX {
+                state.arrived.pop_front();
+                state.overrun += 1;
+            }
+            state.arrived.push_back(datagram);
         }
-        arrived.push_back(datagram);
+        drop(state);
+        self.datagram_arrived.notify_waiters();
     }
 
     /// Waits until `look` finds something. Nothing is taken by a wait that is given up.
     pub(crate) async fn find<T>(&self, bell: &Notify, mut look: impl FnMut(&mut State) -> Option<T>) -> T {
+        if let Some(found) = look(&mut self.state()) {
+            return found;
+        }
         loop {
             let rung = bell.notified();
             tokio::pin!(rung);

@@ -7,6 +7,7 @@ use crate::error::Refused;
 use crate::event::Event;
 use crate::stream::{Chunk, Read, StreamStats};
 use mpquic_base::{Dir, StreamId};
+use std::collections::VecDeque;
 
 /// Header and tag of a 1-RTT packet at their longest: flags, our peer's ID, packet number, AEAD tag.
 const PACKET_OVERHEAD: usize = 1 + LOCAL_CID_LEN + 4 + 16;
@@ -113,6 +114,18 @@ impl Connection {
         self.require_open()?;
         let room = self.datagram_room();
         self.datagrams.send(data, room)
+    }
+
+    /// Queues datagrams from the front of `from`, without a copy, as far as there is room; what is left is to be offered
+    /// again after [`Event::DatagramWritable`]. Those that no path carries are dropped and counted.
+    ///
+    /// # Errors
+    /// If the connection is over.
+    pub fn send_datagrams(&mut self, from: &mut VecDeque<Vec<u8>>) -> Result<(), Refused> {
+        self.require_open()?;
+        let room = self.datagram_room();
+        self.datagrams.send_all(from, room);
+        Ok(())
     }
 
     pub fn read_datagram(&mut self) -> Option<Vec<u8>> {

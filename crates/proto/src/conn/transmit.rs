@@ -11,6 +11,8 @@ use mpquic_wire::Frame;
 
 /// Kernels take at most this many segments in one GSO send.
 const SEGMENTS_MAX: usize = 64;
+/// Padding that a packet may get so that it is as large as the others of its batch: an ACK frame's worth.
+const EVEN_OUT_MAX: usize = 48;
 /// An ACK rides on data that departs within this time; otherwise it goes by itself.
 const ACK_RIDES_WITHIN: Duration = Duration::from_millis(1);
 
@@ -301,16 +303,19 @@ impl Connection {
             .min((SEGMENTS_MAX * mtu) as u64);
         let budget = usize::try_from(budget).unwrap_or(usize::MAX).min(out.len());
         let acks = departs.since(now) <= ACK_RIDES_WITHIN;
-        let (mut len, mut count) = (0, 0u16);
+        // All packets of a batch have the size of its first, which datagrams need not fill; the last may be shorter.
+        let (mut len, mut count, mut segment) = (0, 0u16, mtu);
         while len + mtu <= budget {
-            let packet = self.short_packet(slot, departs, &mut out[len..len + mtu], |conn, frames| {
-                conn.fill_packet(now, slot, acks, frames);
-                0
+            let packet = self.short_packet(slot, departs, &mut out[len..len + segment], |conn, frames| {
+                conn.fill_packet(now, slot, acks, (mtu, segment), frames)
             });
             let Some(size) = packet else { break };
             len += size;
             count += 1;
-            if size < mtu {
+            if count == 1 && self.datagrams.wants() {
+                segment = size;
+            }
+            if size < segment {
                 break;
             }
         }
@@ -321,18 +326,29 @@ impl Connection {
         path.on_datagram_sent(now, len as u64, u64::from(count));
         path.recovery.pacer.on_sent(now, len as u64);
         let tag = Tag { path: path.id, first, count, credit: true };
-        let (tuple, segment) = (path.tuple, mtu.min(len));
+        let (tuple, segment) = (path.tuple, segment.min(len));
         Some(Transmit { tuple, len, segment, ecn: Ecn::NotEct, departs_at: departs, urgent: false, tag })
     }
 
-    fn fill_packet(&mut self, now: Time, slot: usize, acks: bool, frames: &mut Frames<'_>) {
-        let whole = frames.remaining();
+    /// Returns the size to pad the packet to, if any.
+    fn fill_packet(
+        &mut self,
+        now: Time,
+        slot: usize,
+        acks: bool,
+        (mtu, segment): (usize, usize),
+        frames: &mut Frames<'_>,
+    ) -> usize {
+        let whole = frames.remaining() + (mtu - segment);
         let multipath = self.path_ids.is_negotiated();
         if acks {
             self.paths[slot].write_ack(now, super::ACK_DELAY_EXPONENT, multipath, frames);
         }
         self.fill_control(slot, frames);
         self.fill_data(frames, whole);
+        // A few bytes of padding are cheaper than a batch that ends.
+        let even = segment < mtu && self.datagrams.wants() && frames.remaining() <= EVEN_OUT_MAX;
+        if even { segment } else { 0 }
     }
 
     fn fill_control(&mut self, _slot: usize, frames: &mut Frames<'_>) {
