@@ -6,17 +6,29 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "binaries read the clock: they measure")]
 
+#[allow(dead_code, unused_imports, reason = "parts of it are for the daemons in server/ and client/")]
 mod auth;
 mod cli;
 mod client;
+#[allow(dead_code, unused_imports, reason = "parts of it are for the daemons in server/ and client/")]
 mod config;
+#[allow(dead_code, unused_imports, reason = "parts of it are for the daemons in server/ and client/")]
 mod control;
 mod demo;
+mod files;
 mod list;
+#[allow(dead_code, reason = "for the daemons in server/ and client/")]
+mod logging;
 mod output;
 mod parse;
+#[cfg(test)]
+mod scratch;
 mod server;
+mod setup;
+#[allow(dead_code, unused_imports, reason = "parts of it are for the daemons in server/ and client/")]
+mod tenants;
 mod text;
+#[allow(dead_code, unused_imports, reason = "parts of it are for the daemons in server/ and client/")]
 mod token;
 mod units;
 
@@ -29,10 +41,8 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Server { command: ServerCommand::Run(args) } => server::run(&args),
-        Command::Server { command: _ } => {
-            output::Output::Stderr.write("error: this command is not part of this build\n");
-            ExitCode::FAILURE
-        }
+        Command::Server { command: ServerCommand::Init(args) } => setup::init(&args),
+        Command::Server { command: ServerCommand::Tenant { command } } => setup::tenant(&command),
         Command::Client { command: ClientCommand::Up(args) } => client::up(&args),
         Command::Client { command: ClientCommand::Down(args) } => client::down(&args),
         Command::Client { command: ClientCommand::Socks(args) } => client::socks(&args),
