@@ -81,6 +81,9 @@ fn values_of_every_kind_are_read() {
     assert_eq!((read.limits.clients, read.limits.flows_per_tenant), (16, 1000));
     assert_eq!((read.limits.flow_buffer, read.limits.idle_timeout), (1_572_864, Duration::from_secs(120)));
     assert_eq!((read.transport.scheduler().name, read.transport.controller().name), ("roundrobin", "cubic"));
+    let mut transport = mpquic::TransportConfig::default();
+    read.transport.apply(&mut transport);
+    assert_eq!((transport.scheduler.name, transport.controller.name), ("roundrobin", "cubic"));
     assert_eq!((read.log.level, read.log.format), ("debug", "json"));
     let read = client(
         "links = [\"eth0\", \"wwan0\"]\nexclude = []\ndns = [\"9.9.9.9\"]\nmark = 7\ntcp_lane = false",
