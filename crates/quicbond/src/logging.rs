@@ -27,7 +27,9 @@ fn filter(wish: Option<&str>, level: &str) -> Result<EnvFilter, String> {
         return EnvFilter::try_new(level).map_err(|error| format!("log.level: {error}"));
     };
     EnvFilter::try_new(wish).map_err(|error| {
-        format!("{VARIABLE}={wish:?} will not do ({error}); write a level, or something like info,mpquic=trace")
+        format!(
+            "{VARIABLE}={wish:?} will not do ({error}); write a level, or something like info,mpquic=trace"
+        )
     })
 }
 

@@ -11,15 +11,26 @@ mod cli;
 mod client;
 mod config;
 mod control;
+mod daemon;
 mod demo;
 mod digest;
+mod files;
+mod flow;
 mod host;
+mod ip;
 mod lab;
 mod list;
+mod logging;
+mod meter;
 mod output;
 mod parse;
 mod pattern;
+mod relay;
+#[cfg(test)]
+mod scratch;
 mod server;
+mod setup;
+mod tenants;
 mod text;
 mod token;
 mod units;
@@ -33,10 +44,8 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Server { command: ServerCommand::Run(args) } => server::run(&args),
-        Command::Server { command: _ } => {
-            output::Output::Stderr.write("error: this command is not part of this build\n");
-            ExitCode::FAILURE
-        }
+        Command::Server { command: ServerCommand::Init(args) } => setup::init(&args),
+        Command::Server { command: ServerCommand::Tenant { command } } => setup::tenant(&command),
         Command::Client { command: ClientCommand::Up(args) } => client::up(&args),
         Command::Client { command: ClientCommand::Down(args) } => client::down(&args),
         Command::Client { command: ClientCommand::Socks(args) } => client::socks(&args),

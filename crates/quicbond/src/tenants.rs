@@ -146,10 +146,7 @@ pub(crate) fn remove(path: &Path, name: &TenantName) -> Result<Tenant, String> {
     })
 }
 
-fn change(
-    path: &Path,
-    edit: impl FnOnce(&mut Contents) -> Result<Tenant, String>,
-) -> Result<Tenant, String> {
+fn change(path: &Path, edit: impl FnOnce(&mut Contents) -> Result<Tenant, String>) -> Result<Tenant, String> {
     let _lock = lock(path)?;
     let mut tenants = Tenants::load(path).map_err(|problems| problems.to_string())?;
     let tenant = edit(&mut tenants.contents)?;
@@ -161,7 +158,8 @@ fn change(
 /// Keeps others from changing the file. The folder is locked, since the file itself is replaced.
 fn lock(path: &Path) -> Result<Flock<File>, String> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = File::open(folder).map_err(|error| format!("{}: cannot be opened: {error}", folder.display()))?;
+    let file =
+        File::open(folder).map_err(|error| format!("{}: cannot be opened: {error}", folder.display()))?;
     Flock::lock(file, FlockArg::LockExclusive)
         .map_err(|(_, error)| format!("{}: cannot be locked: {error}", folder.display()))
 }
@@ -183,8 +181,7 @@ impl Contents {
         let last = self.list.values().map(|tenant| tenant.id).max().unwrap_or(0);
         let id = last.checked_add(1).ok_or("the last number is taken by a tenant; remove that one")?;
         let secret = Secret::random()?;
-        let tenant =
-            Tenant { name: name.clone(), id, secret, created, limits: TenantLimits::default() };
+        let tenant = Tenant { name: name.clone(), id, secret, created, limits: TenantLimits::default() };
         self.list.insert(name.clone(), tenant.clone());
         Ok(tenant)
     }

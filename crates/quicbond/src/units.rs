@@ -1,6 +1,7 @@
 //! The systemd units of both roles. `packaging/systemd/` holds the same texts; a test compares.
 
 use crate::cli::Role;
+use crate::config::{CLIENT_FILE, SERVER_FILE};
 use crate::output::Output;
 use std::process::ExitCode;
 
@@ -27,49 +28,53 @@ pub(crate) fn file_name(role: Role) -> &'static str {
 
 /// The unit of a role.
 pub(crate) fn unit(role: Role) -> String {
-    let (what, file, command, capabilities) = match role {
-        Role::Server => (
-            "server: the other end of bonded links",
-            "server.toml",
-            "server run --config /etc/quicbond/server.toml",
-            "CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE",
-        ),
-        Role::Client => (
-            "client: bonds the links of this machine",
-            "client.toml",
-            "client up --config /etc/quicbond/client.toml",
-            "CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE",
-        ),
+    let (what, command, stop_post, writable) = match role {
+        Role::Server => ("server: the other end of bonded links", "server run", "", ""),
+        Role::Client => {
+            // A client that is stopped puts routes and rules back itself; `down` does it for one that was killed.
+            let stop_post = "ExecStopPost=-{binary} client down\n";
+            // For the resolvers that `dns` puts in place.
+            (
+                "client: bonds the links of this machine",
+                "client up",
+                stop_post,
+                "ReadWritePaths=-/etc/resolv.conf\n",
+            )
+        }
     };
-    // A client that is stopped puts its routes back itself; `down` does it for one that was killed.
-    let stop_post = match role {
-        Role::Server => String::new(),
-        Role::Client => format!("ExecStopPost=-{BINARY} client down\n"),
+    let file = match role {
+        Role::Server => SERVER_FILE,
+        Role::Client => CLIENT_FILE,
     };
-    format!(
-        "\
+    TEMPLATE
+        .replace("{what}", what)
+        .replace("{stop_post}", stop_post)
+        .replace("{writable}", writable)
+        .replace("{command}", &format!("{command} --config {file}"))
+        .replace("{binary}", BINARY)
+}
+
+const TEMPLATE: &str = "\
 [Unit]
 Description=quicbond {what}
-Documentation=man:quicbond(1)
 Wants=network-online.target
 After=network-online.target
-ConditionPathExists=/etc/quicbond/{file}
 
 [Service]
 Type=simple
-ExecStart={BINARY} {command}
+ExecStart={binary} {command}
 {stop_post}Restart=on-failure
 RestartSec=2
 TimeoutStopSec=10
 LimitNOFILE=262144
+# The other role of this machine, if it has both, keeps its socket there as well: hence the last line.
 RuntimeDirectory=quicbond
 RuntimeDirectoryMode=0700
-# The other role of this machine, if it has both, keeps its socket there.
 RuntimeDirectoryPreserve=yes
 
-# It needs the network and its own files, and nothing else.
-CapabilityBoundingSet={capabilities}
-AmbientCapabilities={capabilities}
+# It needs the network and its own files, and nothing else. Kernel tunables stay writable: forwarding is one.
+CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE
+AmbientCapabilities=CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE
 NoNewPrivileges=yes
 ProtectSystem=strict
 {writable}ProtectHome=read-only
@@ -93,14 +98,7 @@ UMask=0077
 
 [Install]
 WantedBy=multi-user.target
-",
-        writable = match role {
-            Role::Server => "",
-            // For the resolvers that `dns` puts in place.
-            Role::Client => "ReadWritePaths=-/etc/resolv.conf\n",
-        }
-    )
-}
+";
 
 #[cfg(test)]
 mod tests;

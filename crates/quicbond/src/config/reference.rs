@@ -66,7 +66,7 @@ What is in a token, and who can do what with it, is in [security.md](security.md
 
 fn explained(key: &Key) -> String {
     let accepts = &key.accepts;
-    format!("{} Write {accepts}.", key.about)
+    format!("{} Accepts {accepts}.", key.about)
 }
 
 /// Appends `prose` as comment lines of at most [`WIDTH`] characters.

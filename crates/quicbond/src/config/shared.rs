@@ -2,6 +2,7 @@
 
 use super::kind::Choice;
 use super::section::section;
+use mpquic::TransportConfig;
 use mpquic::policy::Entry;
 use mpquic::policy::cc::{self, Controller};
 use mpquic::policy::sched::{self, Scheduler};
@@ -34,6 +35,12 @@ section! {
 }
 
 impl Transport {
+    /// Lays these choices over `config`.
+    pub(crate) fn apply(&self, config: &mut TransportConfig) {
+        config.set_scheduler(self.scheduler());
+        config.set_controller(self.controller());
+    }
+
     pub(crate) fn scheduler(&self) -> &'static Entry<dyn Scheduler> {
         Entry::find(sched::ALL, self.scheduler).unwrap_or(sched::ALL[0])
     }

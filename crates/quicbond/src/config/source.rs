@@ -5,7 +5,7 @@ use super::{CLIENT_FILE, Client, load, text_of};
 use crate::cli::{ClientFiles, Socks, TokenSource, Up};
 use crate::token::Token;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 /// More than any token with line ends around it.
@@ -97,7 +97,7 @@ fn with_token(mut config: Client) -> Result<(Client, Token), String> {
     Ok((config, token))
 }
 
-fn token_in(path: &PathBuf) -> Result<Token, String> {
+fn token_in(path: &Path) -> Result<Token, String> {
     let name = path.display();
     let text = if path.as_os_str() == "-" {
         let mut text = String::new();

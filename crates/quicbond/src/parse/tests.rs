@@ -1,4 +1,5 @@
-use super::{controller, links, profile, scheduler, size};
+use super::{controller, duration, links, profile, scheduler, size};
+use core::time::Duration;
 
 #[test]
 fn sizes_are_read_in_every_spelling() {
@@ -28,6 +29,25 @@ fn a_wrong_size_is_told_what_would_be_right() {
     for text in ["0", "0.1B", "1001GB"] {
         assert!(size(text).unwrap_err().contains("at least 1B and at most 1000GB"), "{text}");
     }
+}
+
+#[test]
+fn times_are_read_in_every_unit() {
+    for (text, ms) in [
+        ("0s", 0),
+        ("300ms", 300),
+        ("10s", 10_000),
+        ("1.5m", 90_000),
+        ("2 min", 120_000),
+        ("1h", 3_600_000),
+        ("365d", 31_536_000_000),
+    ] {
+        assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
+    }
+    for text in ["", "10", "s", "-1s", "1e3s", "1y", "10 S"] {
+        assert!(duration(text).unwrap_err().contains("such as 10s"), "{text}");
+    }
+    assert!(duration("366d").unwrap_err().contains("at most 365d"));
 }
 
 #[test]

@@ -44,11 +44,15 @@ struct Entry {
 pub(super) fn write(contents: &Contents) -> String {
     let mut text = HEAD.to_owned();
     if let Some(address) = &contents.address {
-        write!(text, "\n# Where clients find this server: what the next token will say.\naddress = \"{address}\"\n")
-            .ok();
+        write!(
+            text,
+            "\n# Where clients find this server: what the next token will say.\naddress = \"{address}\"\n"
+        )
+        .ok();
     }
     for Tenant { name, id, secret, created, limits } in contents.list.values() {
-        write!(text, "\n[[tenant]]\nname = \"{name}\"\nid = {id}\nsecret = \"{}\"\n", secret.to_base64()).ok();
+        write!(text, "\n[[tenant]]\nname = \"{name}\"\nid = {id}\nsecret = \"{}\"\n", secret.to_base64())
+            .ok();
         writeln!(text, "created = {}", quoted(created)).ok();
         for (key, value) in [("clients", limits.clients), ("flows", limits.flows)] {
             if let Some(value) = value {

@@ -3,6 +3,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mpquic::Fingerprint;
 
+/// A good token for the tests of others.
+pub(crate) fn example() -> Token {
+    token("vpn.example.org")
+}
+
 fn token(host: &str) -> Token {
     Token {
         server: ServerAddress::new(host, 8443).unwrap(),
@@ -19,7 +24,7 @@ fn forged(content: &[u8]) -> String {
 
 #[test]
 fn a_token_comes_back_as_it_was_for_names_and_both_families() {
-    for host in ["vpn.example.org", "192.0.2.7", "2001:db8::7", &"a.".repeat(126).trim_end_matches('.')] {
+    for host in ["vpn.example.org", "192.0.2.7", "2001:db8::7", "a.".repeat(126).trim_end_matches('.')] {
         let token = token(host);
         let text = token.encoded();
         assert!(text.starts_with("qb1"), "{text}");

@@ -17,6 +17,7 @@ fn a_unit_runs_its_role_with_the_capabilities_that_it_needs_and_no_more() {
     for (role, command) in [(Role::Server, "server run"), (Role::Client, "client up")] {
         let unit = unit(role);
         assert!(unit.contains(&format!("ExecStart=/usr/bin/quicbond {command} --config /etc/quicbond/")));
+        assert!(!unit.contains(['{', '}']), "every place is filled:\n{unit}");
         for part in [
             "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE\n",
             "RuntimeDirectory=quicbond\n",
