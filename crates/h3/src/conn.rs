@@ -108,15 +108,15 @@ impl Core {
         self.peer_goaway.load(Ordering::Acquire) != STAYING
     }
 
-    /// A server's: whether the request on stream `id` came before we went away.
-    pub(crate) fn admit(&self, id: StreamId) -> bool {
+    /// A server's: the request on stream `id` is under way, unless we went away before.
+    pub(crate) fn admit(self: &Arc<Self>, id: StreamId) -> Option<Ticket> {
         // The borrow holds back `go_away` until the stream is counted.
         let goaway = self.goaway.borrow();
-        let admitted = goaway.is_none_or(|first| id.0 < first);
-        if admitted {
-            self.next_request.fetch_max(id.0 + 4, Ordering::AcqRel);
+        if goaway.is_some_and(|first| id.0 >= first) {
+            return None;
         }
-        admitted
+        self.next_request.fetch_max(id.0 + 4, Ordering::AcqRel);
+        Some(Ticket::new(Arc::clone(self), id))
     }
 
     /// A server's: takes no streams beyond those that were seen.

@@ -190,6 +190,9 @@ impl MessageReader {
                         *left =
                             left.checked_sub(len).ok_or(Error::malformed("more content than announced"))?;
                     }
+                    if len == 0 {
+                        ready!(self.frames.skip(cx));
+                    }
                 }
                 Some(Head { kind: frame::HEADERS, len }) if self.phase == Phase::Content => {
                     self.begin_block(len)?;

@@ -121,12 +121,11 @@ async fn read_requests(core: Arc<Core>, arrived: mpsc::Sender<Arrived>) {
     let mut readers = JoinSet::new();
     while let Ok((mut send, mut recv)) = core.connection.accept_bi().await {
         while readers.try_join_next().is_some() {}
-        if !core.admit(send.id()) {
+        let Some(ticket) = core.admit(send.id()) else {
             send.reset(code::REQUEST_REJECTED);
             recv.stop(code::REQUEST_REJECTED);
             continue;
-        }
-        let ticket = Ticket::new(Arc::clone(&core), send.id());
+        };
         let message = MessageReader::of_request(recv, core.local.max_field_section_size);
         readers.spawn(read_head(Arc::clone(&core), arrived.clone(), ticket, send, message));
     }

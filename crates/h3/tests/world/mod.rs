@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses what it needs")]
 
+pub(crate) mod bytes;
+
 use mpquic::{ClientConfig, Connection, Endpoint, Identity, Pin, ServerConfig, TransportConfig};
 use mpquic_h3::{ALPN, Client, Server};
 use std::net::SocketAddr;
