@@ -7,10 +7,13 @@
 #![allow(clippy::disallowed_methods, reason = "binaries read the clock: they measure")]
 
 mod cli;
+#[cfg_attr(not(test), expect(dead_code, reason = "the client does not run yet"))]
+mod client;
 mod demo;
 mod list;
 mod output;
 mod parse;
+mod relay;
 mod text;
 
 use clap::Parser;
