@@ -182,7 +182,6 @@ async fn a_reset_by_the_program_aborts_the_flow() {
     let mut b = Bench::new(b"", LONG).await;
     b.program.write_all(b"half a word").await.unwrap();
     b.far.read_exact(&mut [0; 11]).await.unwrap();
-    let (spare, _) = duplex(1);
     let counters = Arc::clone(&b.counters);
     b.program.abort();
     let Bench { program, far, flow, relay, .. } = b;
@@ -191,7 +190,7 @@ async fn a_reset_by_the_program_aborts_the_flow() {
     assert_eq!(relayed.end, End::LocalReset);
     assert!(flow.aborted.load(Ordering::SeqCst));
     assert_eq!(counters.local_resets.load(Ordering::Relaxed), 1);
-    drop((far, spare));
+    drop(far);
 }
 
 #[tokio::test]

@@ -112,6 +112,20 @@ fn a_late_packet_is_delivered_as_it_is_and_only_once() {
 }
 
 #[test]
+fn a_late_packet_is_not_taken_for_one_of_a_lap_before() {
+    let mut b = bench();
+    for sequence in 0..3000 {
+        b.packet(0, sequence);
+    }
+    b.packet(1, 3100);
+    assert_eq!(b.expire(51), [3100]);
+    for late in 3000..3100 {
+        assert_eq!(b.packet(60, late), [late]);
+        assert_eq!(b.packet(60, late), []);
+    }
+}
+
+#[test]
 fn a_duplicate_is_dropped_whether_its_twin_was_delivered_or_waits() {
     let mut b = bench();
     b.packet(0, 0);
