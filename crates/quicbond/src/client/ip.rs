@@ -73,7 +73,7 @@ pub(crate) async fn attach(
         return Err("the server has no address left for us; its owner can enlarge [network]".to_owned());
     }
     let (outgoing, to_send) = mpsc::channel(CAPSULES_WAITING);
-    let lane = Arc::new(Lane::new(datagrams.clone(), stamped, outgoing));
+    let lane = Arc::new(Lane::new(addresses.clone(), datagrams.clone(), stamped, outgoing));
     Ok(Attachment { addresses, lane, session: session.clone(), send, capsules, to_send, datagrams })
 }
 

@@ -7,7 +7,6 @@ mod dial;
 mod ip;
 mod paths;
 mod session;
-mod settings;
 mod socks;
 mod status;
 mod tcp;
@@ -16,6 +15,7 @@ mod up;
 
 use crate::cli::{Down, Socks, Up};
 use crate::config;
+use crate::logging;
 use crate::control::{self, AskError, Request, Response, Socket};
 use crate::daemon::{self, Stop};
 use crate::host::{Journal, Link, LinkWatch};
@@ -24,7 +24,6 @@ use crate::token::Token;
 use core::time::Duration;
 use mpquic::{ClientConfig, Endpoint, Pin};
 use session::{Keeper, Shared, Trouble};
-use settings::Settings;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -44,8 +43,11 @@ const DOWN_ROUND: Duration = Duration::from_millis(50);
 const STATE_FILE: &str = "client.state";
 
 pub(crate) fn up(args: &Up) -> ExitCode {
-    let settings = Settings::of_up(args);
-    daemon::run(async move { up::run(settings?).await })
+    let begun = args.config().and_then(logged);
+    daemon::run(async move {
+        let (config, token) = begun?;
+        up::run(&config, token).await
+    })
 }
 
 pub(crate) fn down(args: &Down) -> ExitCode {
@@ -54,9 +56,18 @@ pub(crate) fn down(args: &Down) -> ExitCode {
 }
 
 pub(crate) fn socks(args: &Socks) -> ExitCode {
-    let settings = Settings::of_socks(args);
-    let listen = args.listen;
-    daemon::run(async move { serve_socks(settings?, listen).await })
+    let begun = args.config().and_then(logged);
+    // Users without privileges have no place for a control socket unless they name one.
+    let (listen, control) = (args.listen, args.control.clone());
+    daemon::run(async move {
+        let (config, token) = begun?;
+        serve_socks(&config, token, listen, control.as_deref()).await
+    })
+}
+
+/// Starts the log on the way.
+fn logged(begun: (config::Client, Token)) -> Result<(config::Client, Token), String> {
+    logging::start(&begun.0.log).map(|()| begun)
 }
 
 /// Asks a running client to stop; puts back what one that was killed has left.
@@ -97,13 +108,12 @@ pub(super) struct Base {
 
 impl Base {
     /// Begins to connect. `mark` is for sockets whose packets must not enter the tunnel.
-    pub(super) async fn start(settings: &Settings, mark: Option<u32>) -> Result<Self, String> {
-        let config = &settings.config;
+    pub(super) async fn start(config: &config::Client, token: Token, mark: Option<u32>) -> Result<Self, String> {
         let watched = LinkWatch::start(&[config.interface.clone()]).await.map_err(|error| error.to_string())?;
         let links = follow_links(watched, config.links.clone(), config.exclude.clone());
-        let servers = resolve(&settings.token).await?;
+        let servers = resolve(&token).await?;
         let endpoint = Endpoint::client_on(&[]).map_err(|error| format!("no endpoint: {error}"))?;
-        let pin = Pin::PublicKey(settings.token.pin);
+        let pin = Pin::PublicKey(token.pin);
         let transport = daemon::transport(&config.transport, SESSION_IDLE);
         let trusted = ClientConfig::pinned(&[pin], &[mpquic_h3::ALPN]).map_err(|error| error.to_string())?;
         let (publish, sessions) = watch::channel::<Option<Session>>(None);
@@ -111,14 +121,13 @@ impl Base {
         let keeper = Keeper {
             endpoint: endpoint.clone(),
             config: trusted.transport(transport),
-            token: settings.token.clone(),
+            token: token.clone(),
             links: links.clone(),
             paths: paths::Paths::new(endpoint.clone(), servers, mark),
             publish,
             view: Arc::clone(&view),
         };
         let tunnel = Tunnel::new(sessions, config.limits.flows as usize);
-        let token = settings.token.clone();
         Ok(Self { token, tunnel, endpoint, view, links, keeper: tokio::spawn(keeper.run()) })
     }
 
@@ -187,11 +196,15 @@ async fn resolve(token: &Token) -> Result<Vec<SocketAddr>, String> {
     Ok(all)
 }
 
-async fn serve_socks(settings: Settings, listen: SocketAddr) -> Result<(), String> {
+async fn serve_socks(
+    config: &config::Client,
+    token: Token,
+    listen: SocketAddr,
+    control: Option<&Path>,
+) -> Result<(), String> {
     let listener = TcpListener::bind(listen).await.map_err(|error| explain_listen(listen, &error))?;
-    let control = settings.control.as_ref().map(|path| Socket::bind(path)).transpose();
-    let control = control.map_err(|error| error.to_string())?;
-    let base = Base::start(&settings, None).await?;
+    let control = control.map(Socket::bind).transpose().map_err(|error| error.to_string())?;
+    let base = Base::start(config, token, None).await?;
     let stop = Stop::default();
     let traffic = Arc::new(socks::Counters::default());
     let meter = status::Meter::start(&base.view);
@@ -203,7 +216,7 @@ async fn serve_socks(settings: Settings, listen: SocketAddr) -> Result<(), Strin
         base.first_session().await?;
         Output::Stdout.write("ready\n");
         let tunnel = base.tunnel.clone();
-        let limits = socks::Settings { connections: settings.config.limits.flows as usize, ..socks::Settings::default() };
+        let limits = socks::Settings { connections: config.limits.flows as usize, ..socks::Settings::default() };
         socks::serve(listener, tunnel, limits, traffic).await;
         Ok(())
     };

@@ -133,7 +133,7 @@ impl Paths {
         let Lane::Opening { pause } = attached.path else { return };
         attached.path = match result {
             Ok(path) => {
-                tracing::info!(link = name, %path, "path open");
+                tracing::info!(link = name, path = path.0, "path open");
                 Lane::Open(path)
             }
             Err(error) => {
@@ -147,7 +147,7 @@ impl Paths {
     pub(crate) fn on_gone(&mut self, path: PathId, now: Instant) {
         let lost = self.attached.iter_mut().find(|(_, a)| a.path == Lane::Open(path));
         if let Some((name, attached)) = lost {
-            tracing::info!(link = name, %path, "path lost");
+            tracing::info!(link = name, path = path.0, "path lost");
             attached.path = Lane::Waiting { at: now + RETRY_FIRST, pause: RETRY_FIRST * 2 };
         }
     }

@@ -3,7 +3,7 @@
 //! Owns connecting (all links race), proving who we are, following the links, and beginning again when the connection
 //! is lost. What flows through the session is the business of others, who find it in a watch channel.
 
-use super::paths::{Opened, Paths};
+use super::paths::{Attached, Lane, Opened, Paths};
 use super::tunnel::Session;
 use crate::auth::{self, EXPORTER_LABEL, HELLO_PATH, exporter_context};
 use crate::host::Link;
@@ -12,7 +12,8 @@ use core::time::Duration;
 use http::{HeaderValue, Request, StatusCode, header};
 use mpquic::{ClientConfig, ConnectError, Connection, Endpoint, PathEvent};
 use mpquic_h3::Client;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -43,9 +44,17 @@ pub(crate) enum Trouble {
 pub(crate) struct View {
     pub(crate) connection: Option<Connection>,
     pub(crate) trouble: Option<Trouble>,
-    /// Names of the links by the port of their sockets, with the server's address.
-    pub(crate) links: Vec<(String, std::net::SocketAddr, std::net::SocketAddr)>,
+    pub(crate) links: Vec<Seen>,
     pub(crate) sessions: u64,
+}
+
+/// A link that has a socket.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) name: String,
+    pub(crate) local: SocketAddr,
+    pub(crate) server: SocketAddr,
+    pub(crate) lane: Lane,
 }
 
 pub(crate) type Shared = Arc<Mutex<View>>;
@@ -103,12 +112,21 @@ impl Keeper {
     async fn follow(&mut self) {
         let links = self.links.borrow_and_update().clone();
         self.paths.follow(&links, Instant::now()).await;
-        let named = self.paths.attached().iter().map(|(name, a)| (name.clone(), a.local, a.server)).collect();
-        self.view().links = named;
+        self.show_links();
     }
 
-    fn view(&self) -> std::sync::MutexGuard<'_, View> {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    fn show_links(&self) {
+        let seen = |(name, a): (&String, &Attached)| Seen {
+            name: name.clone(),
+            local: a.local,
+            server: a.server,
+            lane: a.path,
+        };
+        self.view().links = self.paths.attached().iter().map(seen).collect();
+    }
+
+    fn view(&self) -> MutexGuard<'_, View> {
+        lock(&self.view)
     }
 
     fn tell(&self, trouble: Option<Trouble>) {
@@ -209,6 +227,7 @@ impl Keeper {
         let mut opening: JoinSet<Opened> = JoinSet::new();
         loop {
             self.paths.open_due(&connection, Instant::now(), &mut opening);
+            self.show_links();
             let next = self.paths.next();
             tokio::select! {
                 reason = connection.closed() => {
@@ -240,11 +259,16 @@ impl Keeper {
             Some(PathEvent::Abandoned { path, .. } | PathEvent::Closed(path)) => {
                 self.paths.on_gone(path, Instant::now());
             }
-            Some(PathEvent::Silent(path)) => tracing::info!(%path, "path silent"),
-            Some(PathEvent::Recovered(path)) => tracing::info!(%path, "path answers again"),
+            Some(PathEvent::Silent(path)) => tracing::info!(path = path.0, "path silent"),
+            Some(PathEvent::Recovered(path)) => tracing::info!(path = path.0, "path answers again"),
             Some(_) | None => {}
         }
     }
+}
+
+/// Locks, whatever became of a task that held the lock: every change under these locks is complete in itself.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn until(at: Option<Instant>) {
@@ -254,7 +278,7 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-fn connect_trouble(server: std::net::SocketAddr, error: &ConnectError) -> Trouble {
+fn connect_trouble(server: SocketAddr, error: &ConnectError) -> Trouble {
     match error {
         ConnectError::Untrusted { .. } => Trouble::Lasting(format!(
             "{server} is not the server of this token: its key differs. Check the address; if the server was set up \

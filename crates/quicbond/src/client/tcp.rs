@@ -55,9 +55,5 @@ async fn carry(mut local: TcpStream, tunnel: &Tunnel, traffic: &Counters) {
 /// Where the connection was going before the firewall turned it to us.
 fn target(local: &TcpStream) -> io::Result<Target> {
     let destination = original_destination(local)?;
-    if destination == local.local_addr()? {
-        // Somebody connected to the port itself: to go on would be a loop.
-        return Err(io::ErrorKind::AddrNotAvailable.into());
-    }
     Ok(Target { host: Host::Ip(destination.ip()), port: destination.port() })
 }

@@ -3,8 +3,8 @@
 //! Owns the order in which things are made and put back. Everything that is changed is in the journal first.
 
 use super::ip::{Attachment, attach};
-use super::settings::Settings;
 use super::{Base, STATE_FILE, status, tcp};
+use crate::config;
 use crate::control::Socket;
 use crate::daemon::Stop;
 use crate::host::{
@@ -12,6 +12,7 @@ use crate::host::{
 };
 use crate::output::Output;
 use crate::relay;
+use crate::token::Token;
 use ipnet::IpNet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,13 +22,12 @@ use tokio::sync::watch;
 /// Until the paths have told what they carry.
 const FIRST_MTU: u16 = 1280;
 
-pub(super) async fn run(settings: Settings) -> Result<(), String> {
-    let config = &settings.config;
+pub(super) async fn run(config: &config::Client, token: Token) -> Result<(), String> {
     let control = Socket::bind(&config.control).map_err(|error| error.to_string())?;
     let mut journal =
         Journal::open(&config.state_dir.join(STATE_FILE)).await.map_err(|error| error.to_string())?;
     let stop = Stop::default();
-    let base = match Base::start(&settings, Some(config.mark)).await {
+    let base = match Base::start(config, token, Some(config.mark)).await {
         Ok(base) => base,
         Err(why) => {
             journal.undo_all().await.map_err(|error| error.to_string())?;
@@ -35,7 +35,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), String> {
         }
     };
     let ended = tokio::select! {
-        ended = carry(&settings, &base, &mut journal, control, stop.clone()) => ended,
+        ended = carry(config, &base, &mut journal, control, stop.clone()) => ended,
         stopped = stop.wanted() => stopped.map_err(|error| format!("signals cannot be received: {error}")),
     };
     // First the way back to how it was, then the goodbye to the server.
@@ -45,13 +45,13 @@ pub(super) async fn run(settings: Settings) -> Result<(), String> {
 }
 
 async fn carry(
-    settings: &Settings,
+    config: &config::Client,
     base: &Base,
     journal: &mut Journal,
     control: Socket,
     stop: Stop,
 ) -> Result<(), String> {
-    let (config, told) = (&settings.config, |error: Error| error.to_string());
+    let told = |error: Error| error.to_string();
     let traffic = Arc::new(relay::Counters::default());
     let facts = status::Facts::new(
         base,
@@ -83,7 +83,7 @@ async fn carry(
     }
     routing.apply(journal).await.map_err(told)?;
     if !config.dns.is_empty() {
-        Dns::new(&config.dns).apply(journal).await.map_err(told)?;
+        Dns::new(config.dns.clone()).apply(journal).await.map_err(told)?;
     }
     Output::Stdout.write("ready\n");
     tracing::info!(interface = config.interface, ?addresses, "the tunnel is up");

@@ -16,6 +16,7 @@ use mpquic_bond::order::{Stamp, Stamper};
 use mpquic_bond::packet::Packet;
 use mpquic_h3::{Datagrams, SendDatagramError};
 use std::hash::RandomState;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::mpsc;
 
@@ -58,6 +59,7 @@ pub(crate) struct Counters {
 /// The sending side of a session's packets.
 #[derive(Debug)]
 pub(crate) struct Lane {
+    addresses: Vec<IpAddr>,
     datagrams: Datagrams,
     /// `None` where the peer wants packets as they are.
     stamper: Option<Mutex<Stamping>>,
@@ -74,11 +76,21 @@ struct Stamping {
 
 impl Lane {
     /// Packets for `capsules` are to be sent as DATAGRAM capsules on the request stream.
-    pub(crate) fn new(datagrams: Datagrams, stamped: bool, capsules: mpsc::Sender<Vec<u8>>) -> Self {
+    pub(crate) fn new(
+        addresses: Vec<IpAddr>,
+        datagrams: Datagrams,
+        stamped: bool,
+        capsules: mpsc::Sender<Vec<u8>>,
+    ) -> Self {
         // Which flows share a number must not be for the peers of our tenants to choose.
         let seed = RandomState::new().hash_one(0);
         let stamping = || Mutex::new(Stamping { stamper: Stamper::new(seed), buffer: Vec::new() });
-        Self { datagrams, stamper: stamped.then(stamping), capsules, counters: Counters::default() }
+        Self { addresses, datagrams, stamper: stamped.then(stamping), capsules, counters: Counters::default() }
+    }
+
+    /// The client's addresses inside the tunnel.
+    pub(crate) fn addresses(&self) -> &[IpAddr] {
+        &self.addresses
     }
 
     /// The largest packet that fits into a datagram now, but never less than what every link must carry.
@@ -105,7 +117,7 @@ impl Lane {
         let sent = match result {
             Ok(()) => Sent::Done,
             Err(SendDatagramError::Full) => Sent::Full,
-            Err(SendDatagramError::Closed) => Sent::Gone,
+            Err(SendDatagramError::Closed | SendDatagramError::Unsupported) => Sent::Gone,
             Err(SendDatagramError::TooLarge) => self.send_large(packet, read.dont_fragment()),
         };
         self.count(&sent, packet.len());

@@ -92,7 +92,7 @@ pub(super) async fn serve(state: &Arc<State>, member: &Arc<Member>, device: &Arc
     }
     let (outgoing, to_send) = mpsc::channel(CAPSULES_WAITING);
     let (arrived, whole) = mpsc::channel(CAPSULES_WAITING);
-    let lane = Arc::new(Lane::new(datagrams.clone(), stamped, outgoing));
+    let lane = Arc::new(Lane::new(addresses.clone(), datagrams.clone(), stamped, outgoing));
     state.attach(&addresses, &lane);
     let inward = Inward::new(datagrams, whole, member.connection.clone(), admits(state, &addresses));
     tokio::select! {

@@ -11,6 +11,8 @@ mod session;
 mod state;
 mod status;
 
+pub(crate) use status::link;
+
 use crate::cli::Run;
 use crate::config;
 use crate::control::{Request, Response, Socket};

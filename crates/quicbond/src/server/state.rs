@@ -43,7 +43,14 @@ pub(crate) struct Member {
     pub(crate) connection: Connection,
     /// Flows of the whole tenant, this session's among them.
     pub(crate) usage: Arc<Usage>,
-    pub(crate) addresses: Mutex<Vec<IpAddr>>,
+    addresses: Mutex<Vec<IpAddr>>,
+}
+
+impl Member {
+    /// Its addresses inside the tunnel.
+    pub(crate) fn addresses(&self) -> Vec<IpAddr> {
+        lock(&self.addresses).clone()
+    }
 }
 
 /// What a tenant uses, over all its sessions.
