@@ -58,7 +58,10 @@ impl Namespace {
     }
 
     /// Starts a job on the namespace's thread, after those that were started before.
-    pub(super) fn start<T: Send + 'static>(&self, job: impl FnOnce(&Runtime) -> T + Send + 'static) -> Answer<T> {
+    pub(super) fn start<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Runtime) -> T + Send + 'static,
+    ) -> Answer<T> {
         let (tell, answer) = mpsc::channel();
         let job = Box::new(move |runtime: &Runtime| {
             let result = catch_unwind(AssertUnwindSafe(|| job(runtime)));
@@ -95,9 +98,15 @@ fn enter() -> nix::Result<()> {
 /// Runs a script in the namespace of the calling thread; it has to succeed.
 pub(super) fn shell(script: &str) -> String {
     let output = Command::new("sh").args(["-ec", script]).output().unwrap();
-    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (said, complained) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{script}: {said}{complained}");
     said.into_owned()
+}
+
+/// Waits until every interface that is on has found its carrier; the kernel looks once a second.
+pub(super) fn settle() {
+    shell("n=0; while ip link | grep -q NO-CARRIER; do sleep 0.05; n=$((n + 1)); [ $n -lt 100 ]; done");
 }
 
 /// Everything about the network that quicbond could have changed, as text to compare.
@@ -110,10 +119,12 @@ pub(super) fn snapshot() -> String {
     );
     for family in ["ipv4", "ipv6"] {
         let root = format!("/proc/sys/net/{family}/conf");
-        let mut interfaces: Vec<_> = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut interfaces: Vec<_> =
+            fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).collect();
         interfaces.sort();
         for interface in interfaces {
-            let mut keys: Vec<_> = fs::read_dir(&interface).unwrap().map(|entry| entry.unwrap().path()).collect();
+            let mut keys: Vec<_> =
+                fs::read_dir(&interface).unwrap().map(|entry| entry.unwrap().path()).collect();
             keys.sort();
             for key in keys {
                 // Some switches cannot be read before they are set.
