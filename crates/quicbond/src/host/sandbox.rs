@@ -1,10 +1,12 @@
 //! Network namespaces for tests: each is a thread of its own, and gone with it.
 
 use std::fs;
+use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -74,6 +76,22 @@ impl Namespace {
 
     pub(super) fn run<T: Send + 'static>(&self, job: impl FnOnce(&Runtime) -> T + Send + 'static) -> T {
         self.start(job).wait()
+    }
+
+    /// Waits for a datagram and answers it; tells who it came from and what it said, if one came.
+    pub(super) fn hear(&self, address: &'static str, wait: Duration) -> Answer<Option<String>> {
+        let (tell, bound) = mpsc::channel();
+        let answer = self.start(move |_| {
+            let socket = UdpSocket::bind(address).unwrap();
+            socket.set_read_timeout(Some(wait)).unwrap();
+            tell.send(()).unwrap();
+            let mut buffer = [0; 64];
+            let (length, from) = socket.recv_from(&mut buffer).ok()?;
+            socket.send_to(b"answer", from).unwrap();
+            Some(format!("{} {}", from.ip(), String::from_utf8_lossy(&buffer[..length])))
+        });
+        bound.recv().unwrap();
+        answer
     }
 
     /// A pair of interfaces, one here and one in the other namespace.

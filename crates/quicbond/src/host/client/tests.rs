@@ -254,6 +254,16 @@ fn what_others_made_is_neither_taken_over_nor_touched() {
     });
 }
 
+/// A datagram from one to the other must not arrive.
+fn around(from: &Namespace, to: &Namespace, address: &'static str) {
+    let heard = to.hear(address, Duration::from_millis(300));
+    from.run(move |_| {
+        let any = if address.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
+        UdpSocket::bind(any).unwrap().send_to(b"around", address).unwrap();
+    });
+    assert_eq!(heard.wait(), None, "{address} was reached around the tunnel");
+}
+
 #[test]
 fn forwarding_for_the_tunnel_opens_no_way_around_it() {
     let Some((client, internet, host)) = router() else { return };
@@ -272,9 +282,10 @@ fn forwarding_for_the_tunnel_opens_no_way_around_it() {
         })
     });
     // The link's network is a route of table main, so this would not go through the tunnel.
-    let around = "ping -c 1 -W 1 203.0.113.1 || ping -c 1 -W 1 2001:db8:1::1";
-    host.run(move |_| shell(&format!("! ( {around} ) >/dev/null")));
-    internet.run(|_| shell("! ( ping -c 1 -W 1 192.168.77.2 || ping -c 1 -W 1 fd77::2 ) >/dev/null"));
+    around(&host, &internet, "203.0.113.1:7000");
+    around(&host, &internet, "[2001:db8:1::1]:7000");
+    around(&internet, &host, "192.168.77.2:7000");
+    around(&internet, &host, "[fd77::2]:7000");
     client.run(move |runtime| runtime.block_on(held.1.undo_all()).unwrap());
     drop(held.0);
 }
@@ -305,5 +316,24 @@ fn forwarded_tcp_is_told_a_segment_size_that_fits_the_tunnel() {
             connecting.wait();
             journal.undo_all().await.unwrap();
         });
+    });
+}
+
+#[test]
+fn without_permission_nothing_is_changed_and_the_error_says_what_is_needed() {
+    if nix::unistd::geteuid().is_root() {
+        println!("skipped: is root");
+        return;
+    }
+    let folder = Folder::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut journal = Journal::open(&folder.0.join("journal")).await.unwrap();
+        let error = ClientRouting { lan: Vec::new(), ..routing() }.apply(&mut journal).await.unwrap_err();
+        assert!(matches!(error.kind, Kind::Permission | Kind::Missing), "{error}");
+        assert_eq!(journal.len(), 0);
+        journal.undo_all().await.unwrap();
+        let error = Journal::open(std::path::Path::new("/proc/quicbond/journal")).await.unwrap_err();
+        assert!(error.to_string().contains("/proc/quicbond/journal"), "{error}");
     });
 }

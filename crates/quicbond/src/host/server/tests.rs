@@ -103,26 +103,6 @@ async fn send(tun: &Tun, packet: &[u8]) {
     tun.send_batch(&mut outgoing).await.unwrap();
 }
 
-/// Who a datagram came from, if one comes.
-fn heard(
-    namespace: &Namespace,
-    bind: &'static str,
-    wait: Duration,
-) -> super::super::sandbox::Answer<Option<String>> {
-    let (bound, is_bound) = std::sync::mpsc::channel();
-    let answer = namespace.start(move |_| {
-        let socket = UdpSocket::bind(bind).unwrap();
-        socket.set_read_timeout(Some(wait)).unwrap();
-        bound.send(()).unwrap();
-        let mut buffer = [0; 64];
-        let (length, from) = socket.recv_from(&mut buffer).ok()?;
-        socket.send_to(b"answer", from).unwrap();
-        Some(format!("{} {}", from.ip(), String::from_utf8_lossy(&buffer[..length])))
-    });
-    is_bound.recv().unwrap();
-    answer
-}
-
 #[test]
 fn the_filter_and_the_answer_for_own_connections_agree_on_what_is_the_internet() {
     let routing = routing();
@@ -184,7 +164,7 @@ fn a_tenant_reaches_the_internet_and_its_answers_come_back() {
                 ("10.99.0.5", "203.0.113.1", "203.0.113.1:7000", "203.0.113.2 question"),
                 ("fd99::5", "2001:db8:1::1", "[2001:db8:1::1]:7000", "2001:db8:1::2 question"),
             ] {
-                let answer = heard(&internet, bind, PATIENCE);
+                let answer = internet.hear(bind, PATIENCE);
                 send(&tun, &udp(from, to, 7000, b"question")).await;
                 assert_eq!(answer.wait().as_deref(), Some(seen));
                 assert!(comes(&tun, b"answer", PATIENCE).await, "no answer for {from}");
@@ -227,13 +207,13 @@ fn a_tenant_reaches_nothing_but_the_internet() {
             let both = vec!["eth0".to_owned(), "eth1".to_owned()];
             ServerRouting { egress: both, ..routing() }.apply(&mut journal).await.unwrap();
 
-            let allowed = heard(&office, "192.168.50.7:7000", PATIENCE);
+            let allowed = office.hear("192.168.50.7:7000", PATIENCE);
             send(&tun, &udp("10.99.0.5", "192.168.50.7", 7000, b"allowed")).await;
             assert_eq!(allowed.wait().as_deref(), Some("192.168.50.1 allowed"));
-            let private = heard(&office, "192.168.50.8:7000", SILENCE);
+            let private = office.hear("192.168.50.8:7000", SILENCE);
             send(&tun, &udp("10.99.0.5", "192.168.50.8", 7000, b"private")).await;
             assert_eq!(private.wait(), None);
-            let forged = heard(&internet, "203.0.113.1:7000", SILENCE);
+            let forged = internet.hear("203.0.113.1:7000", SILENCE);
             send(&tun, &udp("10.98.0.5", "203.0.113.1", 7000, b"forged")).await;
             assert_eq!(forged.wait(), None);
 
@@ -261,7 +241,7 @@ fn strangers_reach_neither_tenants_nor_the_networks_behind_the_server() {
             let tun = tun().await;
             let mut journal = Journal::open(&path).await.unwrap();
             routing().apply(&mut journal).await.unwrap();
-            let behind = heard(&office, "192.168.50.7:7000", SILENCE);
+            let behind = office.hear("192.168.50.7:7000", SILENCE);
             let send_out = |to: &'static str, text: &'static [u8]| {
                 internet.run(move |_| UdpSocket::bind("0.0.0.0:0").unwrap().send_to(text, to).unwrap());
             };

@@ -234,3 +234,16 @@ fn only_ip_packets_go_into_a_batch_and_only_so_many() {
     outgoing.clear();
     assert!(outgoing.push(&[0x45; 20]));
 }
+
+#[test]
+fn without_permission_the_error_says_what_is_needed() {
+    if nix::unistd::geteuid().is_root() {
+        println!("skipped: is root");
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let error = runtime.block_on(Tun::open("qb-denied", MTU, &[])).unwrap_err();
+    // A container may have no device at all.
+    assert!(matches!(error.kind, Kind::Permission | Kind::Missing), "{error}");
+    assert!(error.to_string().contains("CAP_NET_ADMIN") || error.to_string().contains("--device"), "{error}");
+}
