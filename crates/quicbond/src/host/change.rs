@@ -84,9 +84,9 @@ async fn check_rule(rule: &Rule) -> Result<()> {
         )));
     }
     match rule.matches {
-        Matches::Unmarked { table: 0 | 253..=255, .. } => {
-            Err(Error::invalid("a routing table of quicbond's own is needed, not one of the system's (0, 253 to 255)"))
-        }
+        Matches::Unmarked { table: 0 | 253..=255, .. } => Err(Error::invalid(
+            "a routing table of quicbond's own is needed, not one of the system's (0, 253 to 255)",
+        )),
         _ => Ok(()),
     }
 }

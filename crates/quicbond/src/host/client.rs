@@ -37,7 +37,7 @@ impl ClientRouting {
         let begun = journal.len();
         let applied = self.apply_each(journal).await;
         if applied.is_err() {
-            journal.roll_back(begun).await?;
+            journal.roll_back(begun).await;
         }
         applied
     }
@@ -82,10 +82,15 @@ impl ClientRouting {
         interface::check_name(&self.tun)?;
         self.lan.iter().try_for_each(|name| interface::check_name(name))?;
         if self.lan.contains(&self.tun) {
-            return Err(Error::invalid(format!("{} is the tunnel and cannot be a LAN interface too", self.tun)));
+            return Err(Error::invalid(format!(
+                "{} is the tunnel and cannot be a LAN interface too",
+                self.tun
+            )));
         }
         if self.mark == 0 {
-            return Err(Error::invalid("the mark of the bond's own packets must not be 0: all others have it"));
+            return Err(Error::invalid(
+                "the mark of the bond's own packets must not be 0: all others have it",
+            ));
         }
         // The priorities of the rules that every system has (ip-rule(8)).
         if !(1..32765).contains(&self.priority) {

@@ -42,7 +42,10 @@ impl Dns {
 
     fn text(&self) -> String {
         let servers = self.servers.iter().take(MOST_SERVERS).map(|server| format!("nameserver {server}\n"));
-        format!("# Written by quicbond while its tunnel is up; it restores what was here.\n{}", servers.collect::<String>())
+        format!(
+            "# Written by quicbond while its tunnel is up; it restores what was here.\n{}",
+            servers.collect::<String>()
+        )
     }
 }
 
@@ -88,7 +91,9 @@ impl Replacement {
         }
         let in_place = matches!(self.before, Content::File(_));
         // A rewriting in place that was interrupted leaves the beginning of our text, or nothing.
-        let ours = |text: &[u8]| text == self.after.as_bytes() || in_place && self.after.as_bytes().starts_with(text);
+        let ours = |text: &[u8]| {
+            text == self.after.as_bytes() || in_place && self.after.as_bytes().starts_with(text)
+        };
         if !matches!(&now, Content::File(text) if ours(text)) {
             tracing::warn!(path = %self.path.display(), "left as it is: somebody wrote this file in the meantime");
             return Ok(());

@@ -45,9 +45,10 @@ impl Error {
     /// `what` is the thing that failed, such as `adding a rule`.
     pub(super) fn io(what: impl fmt::Display, error: &io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::PermissionDenied => {
-                Self::new(Kind::Permission, format!("{what}: no permission; run as root or with CAP_NET_ADMIN"))
-            }
+            io::ErrorKind::PermissionDenied => Self::new(
+                Kind::Permission,
+                format!("{what}: no permission; run as root or with CAP_NET_ADMIN"),
+            ),
             _ => Self::new(Kind::Io, format!("{what}: {error}")),
         }
     }

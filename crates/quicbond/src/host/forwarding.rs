@@ -106,7 +106,9 @@ pub(super) fn loosen_reverse_path(name: &str) -> Result<Option<Change>> {
     let everywhere = sysctl::read("net/ipv4/conf/all/rp_filter")?;
     let Some(here) = sysctl::read(&key)? else { return Ok(None) };
     // ip-sysctl, rp_filter: the larger of the two values counts; 1 is strict, 2 is loose.
-    let strict = here != "2" && everywhere.as_deref() != Some("2") && (here == "1" || everywhere.as_deref() == Some("1"));
+    let strict = here != "2"
+        && everywhere.as_deref() != Some("2")
+        && (here == "1" || everywhere.as_deref() == Some("1"));
     Ok(strict.then(|| Change::Switch { key, before: here, after: "2".to_owned() }))
 }
 

@@ -11,8 +11,11 @@ const LONGEST_NAME: usize = 15;
 /// would mean any ending.
 pub(super) fn check_name(name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | '"' | '\\' | '*' | '\'' | '$');
-    if name.is_empty() || name.len() > LONGEST_NAME || name == "." || name == ".." || !name.chars().all(plain) {
-        return Err(Error::invalid(format!("interface name {name:?}: 1 to 15 letters, digits and -_.:@ are possible")));
+    if name.is_empty() || name.len() > LONGEST_NAME || name == "." || name == ".." || !name.chars().all(plain)
+    {
+        return Err(Error::invalid(format!(
+            "interface name {name:?}: 1 to 15 letters, digits and -_.:@ are possible"
+        )));
     }
     Ok(())
 }

@@ -108,11 +108,15 @@ impl Journal {
         remove(&self.path)
     }
 
-    /// The way back out of a half-finished setup: undoes what was made after `len` told this number.
-    pub(super) async fn roll_back(&mut self, len: usize) -> Result<()> {
-        let Some(at) = self.entries.get(len).map(|entry| entry.at) else { return Ok(()) };
-        self.undo_down_to(len).await?;
-        self.cut(at)
+    /// The way back out of a half-finished setup: undoes what was made after `len` told this number. What is stuck
+    /// stays in the file, for the next start.
+    pub(super) async fn roll_back(&mut self, len: usize) {
+        let Some(at) = self.entries.get(len).map(|entry| entry.at) else { return };
+        if self.undo_down_to(len).await.is_ok()
+            && let Err(error) = self.cut(at)
+        {
+            tracing::warn!(%error, "the state file still has lines of what was undone, which does no harm");
+        }
     }
 
     async fn undo_down_to(&mut self, len: usize) -> Result<()> {
@@ -218,8 +222,10 @@ fn lock(file: &File, path: &Path, author: Option<&Author>) -> Result<()> {
 }
 
 fn running(path: &Path, author: Option<&Author>) -> Error {
-    let who = author.map_or_else(|| "another quicbond".to_owned(), |author| format!("quicbond, process {}", author.pid));
-    let message = format!("{who} is running with the state file {}; stop it or give another path", path.display());
+    let who = author
+        .map_or_else(|| "another quicbond".to_owned(), |author| format!("quicbond, process {}", author.pid));
+    let message =
+        format!("{who} is running with the state file {}; stop it or give another path", path.display());
     Error::new(Kind::Running, message)
 }
 
@@ -248,7 +254,8 @@ fn boot() -> String {
 
 /// The network namespace of the calling thread.
 fn network() -> String {
-    fs::read_link("/proc/thread-self/ns/net").map_or_else(|_| String::new(), |link| link.display().to_string())
+    fs::read_link("/proc/thread-self/ns/net")
+        .map_or_else(|_| String::new(), |link| link.display().to_string())
 }
 
 fn failed(verb: &str, path: &Path, error: &io::Error) -> Error {

@@ -7,10 +7,8 @@ use super::error::{Error, Kind, Result};
 use super::interface;
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::address::AddressMessage;
-use rtnetlink::packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkMessage,
-};
+use rtnetlink::packet_route::address::{AddressHeaderFlags, AddressMessage};
+use rtnetlink::packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteScope};
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
 use rtnetlink::{Handle, IpVersion, LinkUnspec, RouteMessageBuilder};
@@ -125,7 +123,11 @@ impl Netlink {
     }
 
     pub(super) async fn add_address(&self, index: u32, address: ipnet::IpNet) -> Result<()> {
-        let request = self.handle.address().add(index, address.addr(), address.prefix_len());
+        let mut request = self.handle.address().add(index, address.addr(), address.prefix_len());
+        if address.addr().is_ipv6() {
+            // There is nobody on a tunnel's link to object, so the address need not wait for that.
+            request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+        }
         request.execute().await.map_err(|error| fault(&format!("adding the address {address}"), &error))
     }
 
@@ -141,7 +143,12 @@ impl Netlink {
             tracing::debug!(%error, "no link-local address mode on this interface");
         }
         let message = LinkUnspec::new_with_index(index).up().build();
-        self.handle.link().set(message).execute().await.map_err(|error| fault("setting the interface up", &error))
+        self.handle
+            .link()
+            .set(message)
+            .execute()
+            .await
+            .map_err(|error| fault("setting the interface up", &error))
     }
 
     /// The kernel makes no super-packet for this interface that has more segments than this.

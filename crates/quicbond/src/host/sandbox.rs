@@ -1,10 +1,12 @@
 //! Network namespaces for tests: each is a thread of its own, and gone with it.
 
 use std::fs;
+use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -58,7 +60,10 @@ impl Namespace {
     }
 
     /// Starts a job on the namespace's thread, after those that were started before.
-    pub(super) fn start<T: Send + 'static>(&self, job: impl FnOnce(&Runtime) -> T + Send + 'static) -> Answer<T> {
+    pub(super) fn start<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Runtime) -> T + Send + 'static,
+    ) -> Answer<T> {
         let (tell, answer) = mpsc::channel();
         let job = Box::new(move |runtime: &Runtime| {
             let result = catch_unwind(AssertUnwindSafe(|| job(runtime)));
@@ -71,6 +76,22 @@ impl Namespace {
 
     pub(super) fn run<T: Send + 'static>(&self, job: impl FnOnce(&Runtime) -> T + Send + 'static) -> T {
         self.start(job).wait()
+    }
+
+    /// Waits for a datagram and answers it; tells who it came from and what it said, if one came.
+    pub(super) fn hear(&self, address: &'static str, wait: Duration) -> Answer<Option<String>> {
+        let (tell, bound) = mpsc::channel();
+        let answer = self.start(move |_| {
+            let socket = UdpSocket::bind(address).unwrap();
+            socket.set_read_timeout(Some(wait)).unwrap();
+            tell.send(()).unwrap();
+            let mut buffer = [0; 64];
+            let (length, from) = socket.recv_from(&mut buffer).ok()?;
+            socket.send_to(b"answer", from).unwrap();
+            Some(format!("{} {}", from.ip(), String::from_utf8_lossy(&buffer[..length])))
+        });
+        bound.recv().unwrap();
+        answer
     }
 
     /// A pair of interfaces, one here and one in the other namespace.
@@ -95,9 +116,15 @@ fn enter() -> nix::Result<()> {
 /// Runs a script in the namespace of the calling thread; it has to succeed.
 pub(super) fn shell(script: &str) -> String {
     let output = Command::new("sh").args(["-ec", script]).output().unwrap();
-    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (said, complained) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{script}: {said}{complained}");
     said.into_owned()
+}
+
+/// Waits until every interface that is on has found its carrier; the kernel looks once a second.
+pub(super) fn settle() {
+    shell("n=0; while ip link | grep -q NO-CARRIER; do sleep 0.05; n=$((n + 1)); [ $n -lt 100 ]; done");
 }
 
 /// Everything about the network that quicbond could have changed, as text to compare.
@@ -110,10 +137,12 @@ pub(super) fn snapshot() -> String {
     );
     for family in ["ipv4", "ipv6"] {
         let root = format!("/proc/sys/net/{family}/conf");
-        let mut interfaces: Vec<_> = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut interfaces: Vec<_> =
+            fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).collect();
         interfaces.sort();
         for interface in interfaces {
-            let mut keys: Vec<_> = fs::read_dir(&interface).unwrap().map(|entry| entry.unwrap().path()).collect();
+            let mut keys: Vec<_> =
+                fs::read_dir(&interface).unwrap().map(|entry| entry.unwrap().path()).collect();
             keys.sort();
             for key in keys {
                 // Some switches cannot be read before they are set.

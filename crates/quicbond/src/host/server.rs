@@ -31,7 +31,8 @@ const NOT_INTERNET_V4: [&str; 11] = [
     "240.0.0.0/4",
 ];
 /// Unspecified and loopback, IPv4 within IPv6, NAT64 of a local network (RFC 8215), unique local, link-local, multicast.
-const NOT_INTERNET_V6: [&str; 6] = ["::/96", "::ffff:0.0.0.0/96", "64:ff9b:1::/48", "fc00::/7", "fe80::/10", "ff00::/8"];
+const NOT_INTERNET_V6: [&str; 6] =
+    ["::/96", "::ffff:0.0.0.0/96", "64:ff9b:1::/48", "fc00::/7", "fe80::/10", "ff00::/8"];
 
 /// What a server wants of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl ServerRouting {
         let begun = journal.len();
         let applied = self.apply_each(journal).await;
         if applied.is_err() {
-            journal.roll_back(begun).await?;
+            journal.roll_back(begun).await;
         }
         applied
     }
@@ -70,7 +71,8 @@ impl ServerRouting {
         if in_pool {
             return self.between_tenants;
         }
-        let special = NOT_INTERNET_V4.iter().chain(&NOT_INTERNET_V6).filter_map(|text| text.parse::<IpNet>().ok());
+        let special =
+            NOT_INTERNET_V4.iter().chain(&NOT_INTERNET_V6).filter_map(|text| text.parse::<IpNet>().ok());
         self.allow.iter().any(within) || !special.into_iter().any(|network| within(&network))
     }
 
@@ -82,7 +84,9 @@ impl ServerRouting {
         let switch_v6 = if self.v6_pool.is_some() { Some(SwitchV6::of_this_kernel()?) } else { None };
         let forwarding = Forwarding::between(&ends, switch_v6)?;
         // The filter first: nothing is open at any moment that should be closed.
-        journal.make(Change::NftTable { name: nft_table(&self.tun), script: self.script(&forwarding) }).await?;
+        journal
+            .make(Change::NftTable { name: nft_table(&self.tun), script: self.script(&forwarding) })
+            .await?;
         for change in forwarding.changes {
             journal.make(change).await?;
         }
@@ -95,7 +99,10 @@ impl ServerRouting {
         }
         let found: Vec<String> = links(&[&self.tun]).await?.into_iter().map(|link| link.name).collect();
         if found.is_empty() {
-            return Err(Error::new(Kind::Missing, "no interface has a default route; name the one that leads to the Internet"));
+            return Err(Error::new(
+                Kind::Missing,
+                "no interface has a default route; name the one that leads to the Internet",
+            ));
         }
         Ok(found)
     }

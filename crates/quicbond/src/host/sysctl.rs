@@ -19,7 +19,10 @@ pub(super) fn write(key: &str, value: &str) -> Result<()> {
     fs::write(path(key), value).map_err(|error| match error.kind() {
         io::ErrorKind::ReadOnlyFilesystem => Error::new(
             Kind::Permission,
-            format!("{ROOT} is read-only here: set {} = {value} from outside the container", key.replace('/', ".")),
+            format!(
+                "{ROOT} is read-only here: set {} = {value} from outside the container",
+                key.replace('/', ".")
+            ),
         ),
         _ => Error::io(format!("writing {value} to {}", path(key)), &error),
     })

@@ -67,7 +67,6 @@ impl Tun {
         if offload {
             netlink.limit_segments(index, MOST_SEGMENTS as u32).await?;
         }
-        // IPv6 addresses are given to an interface that is down without waiting for anybody to object.
         for address in addresses {
             netlink.add_address(index, *address).await?;
         }
@@ -124,7 +123,10 @@ impl Tun {
             let sent = self.device.send_multiple(&mut table.0, &mut buffers[..*count], HEADROOM).await;
             match sent {
                 Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EINVAL as i32) => {
-                    tracing::warn!(name = self.name, "the kernel refuses joined packets; they go one by one from now on");
+                    tracing::warn!(
+                        name = self.name,
+                        "the kernel refuses joined packets; they go one by one from now on"
+                    );
                     self.joins.store(false, Ordering::Relaxed);
                     Ok(())
                 }
@@ -165,7 +167,10 @@ pub(crate) struct Packets {
 
 impl fmt::Debug for Packets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Packets").field("count", &self.count).field("broken", &self.broken).finish_non_exhaustive()
+        f.debug_struct("Packets")
+            .field("count", &self.count)
+            .field("broken", &self.broken)
+            .finish_non_exhaustive()
     }
 }
 
@@ -282,21 +287,26 @@ fn is_ip_packet(packet: &[u8]) -> bool {
 
 fn create(name: &str, mtu: u16, offload: bool) -> io::Result<AsyncDevice> {
     let builder = DeviceBuilder::new().name(name).mtu(mtu).enable(false);
-    builder.with(|builder| {
-        builder.offload(offload);
-    })
-    .build_async()
+    builder
+        .with(|builder| {
+            builder.offload(offload);
+        })
+        .build_async()
 }
 
 fn check_mtu(mtu: u16) -> Result<()> {
     if mtu < LEAST_MTU {
-        return Err(Error::invalid(format!("an MTU of {mtu} is too small for a tunnel; IPv6 needs {LEAST_MTU}")));
+        return Err(Error::invalid(format!(
+            "an MTU of {mtu} is too small for a tunnel; IPv6 needs {LEAST_MTU}"
+        )));
     }
     Ok(())
 }
 
 fn name_in_use(name: &str) -> Error {
-    Error::in_use(format!("an interface {name} exists already; give the tunnel another name or stop what made it"))
+    Error::in_use(format!(
+        "an interface {name} exists already; give the tunnel another name or stop what made it"
+    ))
 }
 
 fn explain(name: &str, error: &io::Error) -> Error {
@@ -308,7 +318,9 @@ fn explain(name: &str, error: &io::Error) -> Error {
         io::ErrorKind::ResourceBusy => name_in_use(name),
         _ if !Path::new(DEVICE).exists() => Error::new(
             Kind::Missing,
-            format!("{what}: {DEVICE} is missing; load it with `modprobe tun`, or give it to the container with `--device {DEVICE}`"),
+            format!(
+                "{what}: {DEVICE} is missing; load it with `modprobe tun`, or give it to the container with `--device {DEVICE}`"
+            ),
         ),
         _ => Error::io(what, error),
     }

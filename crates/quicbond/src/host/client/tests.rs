@@ -3,7 +3,7 @@ use crate::host::error::{Error, Kind};
 use crate::host::forwarding::Forwarding;
 use crate::host::journal::Journal;
 use crate::host::redirect::{RedirectListeners, bind_redirect_listeners, original_destination};
-use crate::host::sandbox::{Folder, Namespace, assert_same, shell, snapshot};
+use crate::host::sandbox::{Folder, Namespace, assert_same, settle, shell, snapshot};
 use crate::host::tun::{Packets, Tun};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -47,6 +47,7 @@ fn router() -> Option<(Namespace, Namespace, Namespace)> {
              ip route add default via 192.168.77.1; ip -6 route add default via fd77::1",
         );
     });
+    client.run(|_| settle());
     Some((client, internet, host))
 }
 
@@ -93,7 +94,8 @@ fn senseless_routing_is_refused_before_anything_is_touched() {
 async fn redirected(listeners: &RedirectListeners, v6: bool) -> (SocketAddr, String) {
     let listener = if v6 { listeners.v6.as_ref().unwrap() } else { &listeners.v4 };
     let listener = tokio::net::TcpListener::from_std(listener.try_clone().unwrap()).unwrap();
-    let (stream, _) = timeout(PATIENCE, listener.accept()).await.expect("no redirected connection came").unwrap();
+    let (stream, _) =
+        timeout(PATIENCE, listener.accept()).await.expect("no redirected connection came").unwrap();
     let wanted = original_destination(&stream).unwrap();
     let mut stream = stream.into_std().unwrap();
     stream.set_nonblocking(false).unwrap();
@@ -142,11 +144,19 @@ fn tcp_of_the_client_and_of_its_lan_is_redirected_and_the_way_back_restores_ever
 
             lan_udp_leaves_with_the_tunnels_address(&tun, &host).await;
             the_port_is_closed_but_for_redirected_connections(listeners.port, &host);
-            let spared = shell("ip route get 198.51.100.7 mark 0x5142; ip -6 route get 2001:db8:beef::7 mark 0x5142");
+            let spared =
+                shell("ip route get 198.51.100.7 mark 0x5142; ip -6 route get 2001:db8:beef::7 mark 0x5142");
             assert_eq!(spared.matches("dev wan0").count(), 2, "{spared}");
-            let local = shell("ip route get 203.0.113.77; ip route get 198.51.100.7; ip -6 route get 2001:db8:beef::7");
-            assert_eq!((local.matches("dev wan0").count(), local.matches("dev qb0").count()), (1, 2), "{local}");
-            let switch = shell("cat /proc/sys/net/ipv4/conf/wan0/rp_filter /proc/sys/net/ipv4/conf/lan0/forwarding");
+            let local = shell(
+                "ip route get 203.0.113.77; ip route get 198.51.100.7; ip -6 route get 2001:db8:beef::7",
+            );
+            assert_eq!(
+                (local.matches("dev wan0").count(), local.matches("dev qb0").count()),
+                (1, 2),
+                "{local}"
+            );
+            let switch =
+                shell("cat /proc/sys/net/ipv4/conf/wan0/rp_filter /proc/sys/net/ipv4/conf/lan0/forwarding");
             assert_eq!(switch.split_whitespace().collect::<Vec<_>>(), ["2", "1"]);
 
             journal.undo_all().await.unwrap();
@@ -244,6 +254,16 @@ fn what_others_made_is_neither_taken_over_nor_touched() {
     });
 }
 
+/// A datagram from one to the other must not arrive.
+fn around(from: &Namespace, to: &Namespace, address: &'static str) {
+    let heard = to.hear(address, Duration::from_millis(300));
+    from.run(move |_| {
+        let any = if address.starts_with('[') { "[::]:0" } else { "0.0.0.0:0" };
+        UdpSocket::bind(any).unwrap().send_to(b"around", address).unwrap();
+    });
+    assert_eq!(heard.wait(), None, "{address} was reached around the tunnel");
+}
+
 #[test]
 fn forwarding_for_the_tunnel_opens_no_way_around_it() {
     let Some((client, internet, host)) = router() else { return };
@@ -262,9 +282,58 @@ fn forwarding_for_the_tunnel_opens_no_way_around_it() {
         })
     });
     // The link's network is a route of table main, so this would not go through the tunnel.
-    let around = "ping -c 1 -W 1 203.0.113.1 || ping -c 1 -W 1 2001:db8:1::1";
-    host.run(move |_| shell(&format!("! ( {around} ) >/dev/null")));
-    internet.run(|_| shell("! ( ping -c 1 -W 1 192.168.77.2 || ping -c 1 -W 1 fd77::2 ) >/dev/null"));
+    around(&host, &internet, "203.0.113.1:7000");
+    around(&host, &internet, "[2001:db8:1::1]:7000");
+    around(&internet, &host, "192.168.77.2:7000");
+    around(&internet, &host, "[fd77::2]:7000");
     client.run(move |runtime| runtime.block_on(held.1.undo_all()).unwrap());
     drop(held.0);
+}
+
+#[test]
+fn forwarded_tcp_is_told_a_segment_size_that_fits_the_tunnel() {
+    let Some((client, _internet, host)) = router() else { return };
+    let folder = Folder::new();
+    let path = folder.0.join("client.journal");
+    client.run(move |runtime| {
+        runtime.block_on(async {
+            let tun = tun().await;
+            let mut journal = Journal::open(&path).await.unwrap();
+            ClientRouting { tcp_port: None, ..routing() }.apply(&mut journal).await.unwrap();
+            let connecting = host.start(|_| {
+                let short = Duration::from_millis(300);
+                assert!(TcpStream::connect_timeout(&"198.51.100.7:443".parse().unwrap(), short).is_err());
+            });
+            let mut packets = Packets::new();
+            timeout(PATIENCE, tun.recv_batch(&mut packets))
+                .await
+                .expect("no packet of the LAN came")
+                .unwrap();
+            let packet = packets.iter().next().unwrap().to_vec();
+            assert_eq!((packet[9], &packet[12..16]), (6, &[10, 66, 0, 2][..]), "{packet:?}");
+            // The first option of Linux's SYN is the segment size: 1400 less two headers.
+            assert_eq!(packet[40..44], [2, 4, (1360 >> 8) as u8, (1360 & 0xff) as u8], "{packet:?}");
+            connecting.wait();
+            journal.undo_all().await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn without_permission_nothing_is_changed_and_the_error_says_what_is_needed() {
+    if nix::unistd::geteuid().is_root() {
+        println!("skipped: is root");
+        return;
+    }
+    let folder = Folder::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut journal = Journal::open(&folder.0.join("journal")).await.unwrap();
+        let error = ClientRouting { lan: Vec::new(), ..routing() }.apply(&mut journal).await.unwrap_err();
+        assert!(matches!(error.kind, Kind::Permission | Kind::Missing), "{error}");
+        assert_eq!(journal.len(), 0);
+        journal.undo_all().await.unwrap();
+        let error = Journal::open(std::path::Path::new("/proc/quicbond/journal")).await.unwrap_err();
+        assert!(error.to_string().contains("/proc/quicbond/journal"), "{error}");
+    });
 }
