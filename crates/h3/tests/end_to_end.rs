@@ -5,7 +5,10 @@
 mod world;
 
 use http::{Method, Request, Response, StatusCode};
-use mpquic_h3::{Error, Protocol, SendDatagramError, Server, code, connect_ip};
+use mpquic::CloseReason;
+use mpquic_h3::capsule::{self, Capsules};
+use mpquic_h3::connect_ip::{self, Configuration, IpRange};
+use mpquic_h3::{Error, Protocol, SendDatagramError, Server, code};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use world::{World, in_time, pattern};
 
@@ -239,6 +242,140 @@ async fn two_hundred_requests_at_once_are_all_answered() {
         for request in requests {
             request.await.unwrap();
         }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn capsules_travel_on_a_standing_connect() {
+    in_time(async {
+        let world = World::new();
+        let (client, server) = world.pair().await;
+        let mut stream = client.request(connect_ip()).await.unwrap();
+        let request = server.accept().await.unwrap().unwrap();
+        let (mut far_send, far_recv) = request.respond(ok()).await.unwrap();
+        stream.response().await.unwrap();
+        let (mut near_send, near_recv) = stream.split();
+        let mut far = Capsules::new(far_recv, connect_ip::LIMITS);
+        let mut near = Capsules::new(near_recv, connect_ip::LIMITS);
+        let routes = Configuration::RouteAdvertisement(vec![IpRange {
+            start: "0.0.0.0".parse().unwrap(),
+            end: "255.255.255.255".parse().unwrap(),
+            protocol: 0,
+        }]);
+        let mut bytes = Vec::new();
+        capsule::write(&mut bytes, 0x7777, &pattern(100_000));
+        routes.encode(&mut bytes).unwrap();
+        Configuration::AddressAssign(vec![]).encode(&mut bytes).unwrap();
+        // In pieces that have nothing to do with where capsules begin.
+        for piece in bytes.chunks(30_001) {
+            far_send.send(piece).await.unwrap();
+        }
+        far_send.finish().unwrap();
+        let first = near.next().await.unwrap().unwrap();
+        assert_eq!(Configuration::decode(&first), Ok(Some(routes)));
+        assert_eq!(near.next().await.unwrap().unwrap().kind, connect_ip::ADDRESS_ASSIGN);
+        assert_eq!(near.next().await.unwrap(), None);
+        // Half a capsule is malformed.
+        near_send.send(&[0x01, 0x07, 0x01]).await.unwrap();
+        near_send.finish().unwrap();
+        let error = far.next().await.unwrap_err();
+        assert!(matches!(error, Error::Malformed(fault) if fault.code == code::MESSAGE_ERROR), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_finished_arrives_although_everything_was_dropped() {
+    in_time(async {
+        let world = World::new();
+        let (client, server) = world.pair().await;
+        let mut stream = client.request(get("/")).await.unwrap();
+        stream.body().finish().unwrap();
+        let request = server.accept().await.unwrap().unwrap();
+        let data = pattern(200_000);
+        let (mut send, recv) = request.respond(ok()).await.unwrap();
+        send.send(&data).await.unwrap();
+        send.finish().unwrap();
+        drop((send, recv, server));
+        stream.response().await.unwrap();
+        assert_eq!(stream.receiver().read_to_end(1 << 20).await.unwrap(), data);
+        // Then the connection ends without blame.
+        let over = client.connection().closed().await;
+        assert!(matches!(over, CloseReason::PeerApplication { code: code::NO_ERROR, .. }), "{over}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_is_a_data_frame_of_at_most_64_kib() {
+    in_time(async {
+        let world = World::new();
+        let (near, far) = world.connect().await;
+        let client = mpquic_h3::Client::start(near).await.unwrap();
+        let mut stream = client.request(connect("example.org:443")).await.unwrap();
+        let (_send, mut recv) = far.accept_bi().await.unwrap();
+        let data = pattern(100_000);
+        stream.body().write_all(&data[..5]).await.unwrap();
+        stream.body().write_all(&[]).await.unwrap();
+        stream.body().write_all(&data).await.unwrap();
+        stream.body().finish().unwrap();
+        let bytes = recv.read_to_end(1 << 20).await.unwrap();
+        let headers = 2 + usize::from(bytes[1]);
+        let expected = [
+            &[0, 5][..],
+            &data[..5],
+            &[0, 0x80, 1, 0, 0],
+            &data[..65_536],
+            &[0, 0x80, 0, 0x86, 0xa0],
+            &data[65_536..],
+        ];
+        assert!(bytes[headers..] == expected.concat());
+        // More than is held back at once, and a reader that is slow to come.
+        let mut stream = client.request(connect("example.org:443")).await.unwrap();
+        let (mut send, mut recv) = far.accept_bi().await.unwrap();
+        let data = pattern(3_000_000);
+        let writing = async {
+            stream.body().send(&data).await.unwrap();
+            stream.body().finish().unwrap();
+        };
+        let reading = async {
+            tokio::time::sleep(core::time::Duration::from_millis(20)).await;
+            recv.read_to_end(4 << 20).await.unwrap()
+        };
+        let ((), bytes) = tokio::join!(writing, reading);
+        // Sent back behind a response's head (index 25 of the static table: status 200), it is the same content.
+        let headers = 2 + usize::from(bytes[1]);
+        let back = [&[0x01, 0x03, 0x00, 0x00, 0xc0 | 25], &bytes[headers..]].concat();
+        let answering = async {
+            send.write_all(&back).await.unwrap();
+            send.finish().unwrap();
+        };
+        let receiving = async {
+            stream.response().await.unwrap();
+            stream.receiver().read_to_end(4 << 20).await.unwrap()
+        };
+        let ((), content) = tokio::join!(answering, receiving);
+        assert!(content == data);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_request_gets_a_length_and_no_content() {
+    in_time(async {
+        let world = World::new();
+        let (client, server) = world.pair().await;
+        let head = Request::head("https://localhost/").body(()).unwrap();
+        let mut stream = client.request(head).await.unwrap();
+        let mut request = server.accept().await.unwrap().unwrap();
+        let hint = Response::builder().status(103).header("link", "</x>").body(()).unwrap();
+        request.inform(hint).await.unwrap();
+        let answer = Response::builder().header("content-length", 5000).body(()).unwrap();
+        let (mut send, _recv) = request.respond(answer).await.unwrap();
+        send.finish().unwrap();
+        assert_eq!(stream.response().await.unwrap().headers()["content-length"], "5000");
+        assert_eq!(stream.receiver().chunk().await, Ok(None));
     })
     .await;
 }

@@ -6,10 +6,11 @@ use mpquic::{
     Bytes, ClientConfig, CloseReason, ConnectError, Connection, Endpoint, Error, Identity, PathEvent, PathId,
     Pin, ReadError, ServerConfig, TransportConfig, WriteError,
 };
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -476,4 +477,38 @@ async fn a_socket_on_all_addresses_serves_both_ends() {
     let (near, far) = in_time(async { tokio::join!(connecting, server.accept()) }).await;
     echo(far.unwrap());
     assert_eq!(in_time(echoed(&near.unwrap(), b"wild")).await, b"wild");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_are_taken_together_or_not_at_all_and_read_where_they_lie() {
+    let world = World::new();
+    let (near, far) = in_time(world.connect()).await;
+    in_time(async {
+        let mut send = near.open_uni().await.unwrap();
+        let room = poll_fn(|cx| send.poll_room(cx, usize::MAX)).await.unwrap();
+        let data = pattern(room - 2);
+        assert!(!send.write_parts(&[b"abc", &data]).unwrap());
+        assert!(send.write_parts(&[b"ab", &data]).unwrap());
+        // It is collected as a whole, and then there is room again.
+        assert_eq!(poll_fn(|cx| send.poll_room(cx, room)).await.unwrap(), room);
+        send.finish().unwrap();
+        assert_eq!(send.write_parts(&[b"x"]), Err(WriteError::Finished));
+        let mut recv = far.accept_uni().await.unwrap();
+        let mut read = Vec::new();
+        while let Some(n) = poll_fn(|cx| {
+            let seen = ready!(recv.poll_peek(cx)).unwrap();
+            Poll::Ready(seen.map(|bytes| {
+                read.extend_from_slice(&bytes[..bytes.len().min(1000)]);
+                bytes.len().min(1000)
+            }))
+        })
+        .await
+        {
+            recv.consume(n);
+        }
+        assert!(read == [b"ab", &data[..]].concat());
+        far.send_datagram_parts(&[b"a", b"", b"bc"]).unwrap();
+        assert_eq!(near.read_datagram().await.unwrap(), b"abc");
+    })
+    .await;
 }

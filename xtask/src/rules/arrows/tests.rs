@@ -93,8 +93,8 @@ fn families_of_foreign_crates_are_one_and_strangers_are_none() {
 
 #[test]
 fn tests_may_use_any_foreign_crate() {
-    assert_eq!(foreign("h3", "dev-dependencies", "tokio"), 0);
-    assert_eq!(foreign("h3", "build-dependencies", "tokio"), 1);
+    assert_eq!(foreign("bond", "dev-dependencies", "tokio"), 0);
+    assert_eq!(foreign("bond", "build-dependencies", "tokio"), 1);
 }
 
 #[test]
