@@ -40,7 +40,7 @@ impl Server {
 
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.endpoint.local_addrs().to_vec()
+        self.endpoint.local_addrs()
     }
 
     /// Serves one exchange on one connection, until the client closes it.
