@@ -53,7 +53,7 @@ struct Worker {
 impl Worker {
     /// Ends when told to, or when the host takes epoll or the timer away.
     fn run(&mut self) {
-        waiter::sleep_precisely();
+        waiter::be_punctual();
         let mut events = Waiter::events();
         let mut busy = false;
         while !self.shared.stop.load(Ordering::Acquire) {
