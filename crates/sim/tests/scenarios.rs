@@ -244,3 +244,12 @@ fn datagrams_of_any_size_leave_in_batches_and_share_packets() {
         assert!(received == sent, "all arrive, in order");
     }
 }
+
+#[test]
+fn a_path_on_which_data_keeps_arriving_is_not_called_silent_for_a_late_ack() {
+    let mut w = World::seeded(17).link("a", "100mbit/20ms").link("b", "50mbit/20ms").connect();
+    let sent = w.send(Side::Server, 60_000_000);
+    w.deliver(&[sent], secs(20));
+    let silent = |e: &&(Side, Event)| matches!(e, (_, Event::Path(PathEvent::Silent(_))));
+    assert_eq!(w.events().iter().find(silent), None);
+}

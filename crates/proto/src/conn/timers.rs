@@ -79,7 +79,7 @@ impl Connection {
             next = Time::soonest(next, path.pto_at(delay));
         }
         if alternative && !path.silent && path.is_usable() {
-            next = Time::soonest(next, path.recovery.silent_at(&mut path.space, delay));
+            next = Time::soonest(next, path.silent_at(delay));
         }
         if let Some(interval) = keep_alive.filter(|_| confirmed && path.is_usable()) {
             next = Time::soonest(next, Some(path.quiet_since() + interval));
@@ -96,7 +96,7 @@ impl Connection {
     pub(super) fn answers(&mut self, now: Time, slot: usize) -> bool {
         let delay = self.max_ack_delay();
         let path = &mut self.paths[slot];
-        path.is_living() && path.recovery.silent_at(&mut path.space, delay).is_none_or(|at| at > now)
+        path.is_living() && path.silent_at(delay).is_none_or(|at| at > now)
     }
 
     fn idle_at(&self) -> Option<Time> {
@@ -220,7 +220,7 @@ impl Connection {
         }
         let path = &mut self.paths[slot];
         if alternative && !path.silent && path.is_usable() {
-            let silent_at = path.recovery.silent_at(&mut path.space, delay);
+            let silent_at = path.silent_at(delay);
             if due(silent_at) {
                 self.on_silence(slot);
             }

@@ -53,6 +53,8 @@ pub(crate) struct Path {
     amplification: Option<Amplification>,
     /// When the last datagram went either way.
     quiet_since: Time,
+    /// When something last arrived.
+    heard_at: Time,
     bytes_sent: u64,
     bytes_received: u64,
     packets_sent: u64,
@@ -107,6 +109,7 @@ impl Path {
             previous: None,
             amplification: setup.limited.then(Amplification::default),
             quiet_since: now,
+            heard_at: now,
             bytes_sent: 0,
             bytes_received: 0,
             packets_sent: 0,
@@ -157,8 +160,14 @@ impl Path {
         self.amplification.map_or(u64::MAX, |a| (a.received * AMPLIFICATION).saturating_sub(a.sent))
     }
 
+    /// When what is in flight should try elsewhere, with `max_ack_delay` of the peer.
+    pub(crate) fn silent_at(&mut self, max_ack_delay: Duration) -> Option<Time> {
+        self.recovery.silent_at(&mut self.space, max_ack_delay, self.heard_at)
+    }
+
     pub(crate) fn on_datagram_received(&mut self, now: Time, bytes: usize) {
         self.quiet_since = now;
+        self.heard_at = now;
         self.bytes_received += bytes as u64;
         if let Some(a) = &mut self.amplification {
             a.received += bytes as u64;

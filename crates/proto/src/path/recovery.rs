@@ -449,14 +449,22 @@ impl Recovery {
         self.pto_count += 1;
     }
 
-    /// When the path has been silent for so long (two PTO) that what is in flight should try elsewhere.
-    pub(crate) fn silent_at(&self, space: &mut Space, max_ack_delay: Duration) -> Option<Time> {
+    /// When the path has been silent for so long (two PTO) that what is in flight should try elsewhere. While packets
+    /// keep arriving, an ACK may be queued behind them on the way: that earns up to four PTO more, and no more, because
+    /// our own direction may be cut alone.
+    pub(super) fn silent_at(
+        &self,
+        space: &mut Space,
+        max_ack_delay: Duration,
+        heard_at: Time,
+    ) -> Option<Time> {
         let oldest = space.sent.oldest_outstanding()?;
         if !space.sent.has_outstanding_eliciting() {
             return None;
         }
         let since = space.sent.get(oldest)?.sent_at.max(self.last_progress);
-        Some(since + self.pto_interval(max_ack_delay) * 2)
+        let pto = self.pto_interval(max_ack_delay);
+        Some((since + pto * 2).max((heard_at + pto * 2).min(since + pto * 6)))
     }
 
     /// The real departure of a packet, where it differs from the planned one.
