@@ -16,8 +16,6 @@ use core::fmt;
 
 /// Label of the exporter; its context is the name of the tenant, see [`exporter_context`].
 pub(crate) const EXPORTER_LABEL: &[u8] = b"EXPORTER-quicbond-auth";
-/// The header that carries the proof.
-pub(crate) const HEADER: &str = "proxy-authorization";
 /// Sets this proof apart from anything else that the secret may once sign.
 const PURPOSE: &[u8] = b"quicbond client v1";
 const SCHEME: &str = "Quicbond";
@@ -34,7 +32,7 @@ pub(crate) fn exporter_context(tenant: &TenantName) -> &[u8] {
     tenant.as_str().as_bytes()
 }
 
-/// The value of [`HEADER`] that proves to know the secret of `tenant`.
+/// The value of `proxy-authorization` that proves to know the secret of `tenant`.
 pub(crate) fn prove(tenant: &TenantName, secret: &Secret, exported: &Exported) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose());
     let proof = hmac::sign(&key, &signed(exported));
@@ -49,7 +47,7 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// Reads the value of [`HEADER`]. The parameters may come in any order; others are ignored (RFC 9110 §11.6).
+    /// Reads the value of `proxy-authorization`. The parameters may come in any order; others are ignored (RFC 9110 §11.6).
     pub(crate) fn parse(header: &str) -> Result<Self, AuthError> {
         if header.len() > HEADER_MAX {
             return Err(AuthError::Unreadable);

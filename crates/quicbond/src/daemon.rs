@@ -17,18 +17,22 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Datagrams that wait for a path.
 const DATAGRAMS_WAITING: usize = 1024;
 
-/// How both ends of a tunnel behave. A session survives without any link for `idle`.
-pub(crate) fn transport(config: &Transport, idle: Duration) -> TransportConfig {
+/// How both ends of a tunnel behave. A session survives without any link for `idle`, and keeps at most
+/// `buffer` bytes to send and half as many again received.
+pub(crate) fn transport(config: &Transport, idle: Duration, buffer: u64) -> TransportConfig {
     let mut transport = TransportConfig {
         max_idle_timeout: idle,
         keep_alive: Some(KEEP_ALIVE.min(idle / 3)),
         max_streams_bidi: STREAMS_MAX,
         datagram_queue: DATAGRAMS_WAITING,
         max_paths: 16,
+        send_buffer_max: buffer,
+        stream_window_max: buffer,
+        // Streams share it: one that its reader leaves full must not stop all others.
+        connection_window_max: buffer + buffer / 2,
         ..TransportConfig::default()
     };
-    transport.set_scheduler(config.scheduler());
-    transport.set_controller(config.controller());
+    config.apply(&mut transport);
     transport
 }
 

@@ -109,12 +109,12 @@ pub(super) struct Base {
 impl Base {
     /// Begins to connect. `mark` is for sockets whose packets must not enter the tunnel.
     pub(super) async fn start(config: &config::Client, token: Token, mark: Option<u32>) -> Result<Self, String> {
-        let watched = LinkWatch::start(&[config.interface.clone()]).await.map_err(|error| error.to_string())?;
+        let watched = LinkWatch::start(core::slice::from_ref(&config.interface)).await.map_err(|error| error.to_string())?;
         let links = follow_links(watched, config.links.clone(), config.exclude.clone());
         let servers = resolve(&token).await?;
         let endpoint = Endpoint::client_on(&[]).map_err(|error| format!("no endpoint: {error}"))?;
         let pin = Pin::PublicKey(token.pin);
-        let transport = daemon::transport(&config.transport, SESSION_IDLE);
+        let transport = daemon::transport(&config.transport, SESSION_IDLE, config.limits.session_buffer);
         let trusted = ClientConfig::pinned(&[pin], &[mpquic_h3::ALPN]).map_err(|error| error.to_string())?;
         let (publish, sessions) = watch::channel::<Option<Session>>(None);
         let view = Shared::default();

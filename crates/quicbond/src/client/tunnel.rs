@@ -52,11 +52,6 @@ impl Tunnel {
         Self { session, slots: Arc::new(Semaphore::new(flows_max)), counters: Arc::default() }
     }
 
-    /// The session that stands now.
-    pub(crate) fn current(&self) -> Option<Session> {
-        self.session.borrow().clone()
-    }
-
     /// Waits until there is a session.
     pub(crate) async fn session(&self) -> Option<Session> {
         let mut session = self.session.clone();

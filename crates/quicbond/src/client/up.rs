@@ -92,7 +92,15 @@ async fn carry(
     loop {
         let current = match attached.take() {
             Some(attachment) => attachment,
-            None => reattach(base, &mut addresses, config.ipv6).await,
+            None => {
+                let attachment = reattach(base, &addresses, config.ipv6).await;
+                if attachment.addresses != addresses {
+                    tracing::warn!(got = ?attachment.addresses, had = ?addresses, "the server gave other addresses");
+                    device.readdress(&hosts(&attachment.addresses)).await.map_err(told)?;
+                    addresses.clone_from(&attachment.addresses);
+                }
+                attachment
+            }
         };
         *super::session::lock(&lane) = Some(Arc::clone(&current.lane));
         let mut running = core::pin::pin!(current.run(&device));
@@ -109,22 +117,20 @@ async fn carry(
 }
 
 async fn open_device(name: &str, addresses: &[IpAddr]) -> Result<Tun, Error> {
-    let own: Vec<IpNet> = addresses.iter().map(|ip| IpNet::from(*ip)).collect();
-    Tun::open(name, FIRST_MTU, &own).await
+    Tun::open(name, FIRST_MTU, &hosts(addresses)).await
+}
+
+/// Each address as a network of its own.
+fn hosts(addresses: &[IpAddr]) -> Vec<IpNet> {
+    addresses.iter().map(|ip| IpNet::from(*ip)).collect()
 }
 
 /// Asks again until a session grants the addresses that the device has: flows of the datagram lane hang on them.
-async fn reattach(base: &Base, addresses: &mut Vec<IpAddr>, v6: bool) -> Attachment {
+async fn reattach(base: &Base, addresses: &[IpAddr], v6: bool) -> Attachment {
     loop {
         let Some(session) = base.tunnel.session().await else { core::future::pending().await };
         match attach(&base.tunnel, &session, addresses, v6).await {
-            Ok(attachment) => {
-                if attachment.addresses != *addresses {
-                    tracing::warn!(got = ?attachment.addresses, had = ?addresses, "the server gave other addresses");
-                    *addresses = attachment.addresses.clone();
-                }
-                return attachment;
-            }
+            Ok(attachment) => return attachment,
             Err(error) => {
                 tracing::warn!("{error}");
                 tokio::time::sleep(core::time::Duration::from_secs(1)).await;

@@ -9,7 +9,6 @@ use crate::token::Token;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const EXCLUDED_MAX: usize = 64;
 /// What resolvers of other programs use at most, doubled.
@@ -64,8 +63,9 @@ section! {
         keys {
             /// TCP and UDP flows at once; more wait or are refused.
             flows: u32 = 16_384, Count { min: 1, max: 1_000_000 };
-            /// Bytes that wait in one flow before its sender has to pause.
-            flow_buffer: u64 = 256 * KIB, Size { min: 16 * KIB, max: 64 * MIB };
+            /// Bytes that one session may keep in memory in each direction; then its senders have to pause. What several
+            /// fast links with long delays need: the sum of their rates times the longest round trip, twice.
+            session_buffer: u64 = 64 * MIB, Size { min: MIB, max: 1024 * MIB };
         }
         sections {}
     }

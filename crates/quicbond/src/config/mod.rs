@@ -20,8 +20,8 @@ pub(crate) use command::run;
 pub(crate) use kind::quoted;
 pub(crate) use reader::Problems;
 pub(crate) use reference::{defaults, reference};
-pub(crate) use section::{Chapter, Section};
-pub(crate) use server::{Network, Server, Targets, any};
+pub(crate) use section::Section;
+pub(crate) use server::{Server, any};
 pub(crate) use shared::{Log, Transport};
 pub(crate) use source::InterfaceName;
 

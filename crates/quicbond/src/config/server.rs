@@ -9,7 +9,6 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 /// Sockets per server; more would only be a slip of the pen.
 const LISTEN_MAX: usize = 16;
@@ -85,8 +84,9 @@ section! {
             clients: u32 = 256, Count { min: 1, max: 65_536 };
             /// TCP and UDP flows of one tenant at once, unless the tenant has a limit of its own.
             flows_per_tenant: u32 = 16_384, Count { min: 1, max: 1_000_000 };
-            /// Bytes that wait in one flow before its sender has to pause.
-            flow_buffer: u64 = 256 * KIB, Size { min: 16 * KIB, max: 64 * MIB };
+            /// Bytes that one session may keep in memory in each direction; then its senders have to pause. What several
+            /// fast links with long delays need: the sum of their rates times the longest round trip, twice.
+            session_buffer: u64 = 64 * MIB, Size { min: MIB, max: 1024 * MIB };
             /// Failed authentications of one address (IPv6: one /64) in a minute; further attempts are refused unread.
             auth_failures_per_minute: u32 = 10, Count { min: 1, max: 10_000 };
             /// A client that has not been heard of for this long is gone, and its address is free.

@@ -1,5 +1,6 @@
 use super::command::{likely_role, of_client, of_server};
-use super::{Chapter, Client, Paths, Section, Server, load, parse, reference};
+use super::section::Chapter;
+use super::{Client, Paths, Section, Server, load, parse, reference};
 use crate::cli::Role;
 use crate::scratch::Scratch;
 use core::fmt::Debug;
@@ -69,7 +70,7 @@ fn values_of_every_kind_are_read() {
         "listen = \"192.0.2.1:8443\"\n\
          [network]\ninterface = \"qb0\"\nipv4 = \"10.9.0.0/24\"\nipv6 = \"fd00:9::/112\"\nnat = false\n\
          [targets]\nallow = [\"10.0.0.0/8\", \"192.0.2.9\"]\n\
-         [limits]\nclients = 0x10\nflows_per_tenant = 1_000\nflow_buffer = \"1.5MiB\"\nidle_timeout = \"2m\"\n\
+         [limits]\nclients = 0x10\nflows_per_tenant = 1_000\nsession_buffer = \"1.5MiB\"\nidle_timeout = \"2m\"\n\
          [transport]\nscheduler = \"roundrobin\"\ncontroller = \"cubic\"\n\
          [log]\nlevel = \"debug\"\nformat = \"json\"\n",
     );
@@ -79,7 +80,7 @@ fn values_of_every_kind_are_read() {
     assert_eq!(read.network.ipv6.to_string(), "fd00:9::/112");
     assert_eq!(read.targets.allow[1].to_string(), "192.0.2.9/32");
     assert_eq!((read.limits.clients, read.limits.flows_per_tenant), (16, 1000));
-    assert_eq!((read.limits.flow_buffer, read.limits.idle_timeout), (1_572_864, Duration::from_secs(120)));
+    assert_eq!((read.limits.session_buffer, read.limits.idle_timeout), (1_572_864, Duration::from_secs(120)));
     assert_eq!((read.transport.scheduler().name, read.transport.controller().name), ("roundrobin", "cubic"));
     let mut transport = mpquic::TransportConfig::default();
     read.transport.apply(&mut transport);
@@ -107,8 +108,8 @@ fn every_wrong_value_is_told_with_its_line_and_what_would_be_right() {
         ("[limits]\nclients = \"many\"", &["f:2: limits.clients: \"many\" ", "a whole number"]),
         ("[limits]\nclients = 1.5", &["f:2: limits.clients: 1.5 "]),
         ("[limits]\nclients = [1]", &["f:2: limits.clients: a list "]),
-        ("[limits]\nflow_buffer = \"1KiB\"", &["limits.flow_buffer: \"1KiB\" ", "from 16KiB to 64MiB"]),
-        ("[limits]\nflow_buffer = 262144", &["limits.flow_buffer: 262144 ", "such as \"512KiB\""]),
+        ("[limits]\nsession_buffer = \"1KiB\"", &["limits.session_buffer: \"1KiB\" ", "from 1MiB to 1GiB"]),
+        ("[limits]\nsession_buffer = 262144", &["limits.session_buffer: 262144 ", "such as \"512KiB\""]),
         ("[limits]\nidle_timeout = \"1s\"", &["limits.idle_timeout: \"1s\" ", "from 5s to 1h"]),
         ("[network]\nipv4 = \"10.181.0.1/16\"", &["network.ipv4", "did you mean \"10.181.0.0/16\"?"]),
         ("[network]\nipv4 = \"10.0.0.0/31\"", &["network.ipv4", "from /8 to /30"]),

@@ -11,7 +11,7 @@ mod view;
 
 pub(crate) use ask::{AskError, ask};
 pub(crate) use command::run;
-pub(crate) use serve::{Handler, Socket, SocketError};
+pub(crate) use serve::Socket;
 pub(crate) use status::{
     Datagrams, Flows, Link, LinkState, Memory, Role, State, Status, TenantStatus, Totals,
 };

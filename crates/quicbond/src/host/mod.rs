@@ -8,7 +8,6 @@
 //! Refuses to know QUIC, tunnels, tenants and configuration files. The netlink crates and the TUN crate are named
 //! in this folder only, because they break every month or two.
 
-#![expect(dead_code, reason = "client and server are wired to the host in the next step")]
 
 mod change;
 mod client;
@@ -28,11 +27,10 @@ mod server;
 mod sysctl;
 mod tun;
 
-#[expect(unused_imports, reason = "client and server are wired to the host in the next step")]
 pub(crate) use self::{
     client::ClientRouting,
     dns::Dns,
-    error::{Error, Kind, Result},
+    error::Error,
     journal::Journal,
     lan::lan_interfaces,
     links::{Link, LinkWatch, links},

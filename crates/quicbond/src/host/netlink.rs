@@ -7,7 +7,7 @@ use super::error::{Error, Kind, Result};
 use super::interface;
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::address::{AddressHeaderFlags, AddressMessage};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteScope};
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 #[derive(Debug)]
 pub(super) struct Netlink {
     handle: Handle,
-    served: Served,
+    _served: Served,
 }
 
 /// Ends the task with its owner: a netlink connection does not notice by itself that nobody listens any more.
@@ -55,7 +55,7 @@ impl Netlink {
     pub(super) fn open() -> Result<Self> {
         let (connection, handle, _) =
             rtnetlink::new_connection().map_err(|error| Error::io("opening a netlink socket", &error))?;
-        Ok(Self { handle, served: Served(tokio::spawn(connection)) })
+        Ok(Self { handle, _served: Served(tokio::spawn(connection)) })
     }
 
     pub(super) async fn interfaces(&self) -> Result<Vec<LinkMessage>> {
@@ -129,6 +129,29 @@ impl Netlink {
             request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
         }
         request.execute().await.map_err(|error| fault(&format!("adding the address {address}"), &error))
+    }
+
+    pub(super) async fn replace_address(&self, index: u32, address: ipnet::IpNet) -> Result<()> {
+        let mut request = self.handle.address().add(index, address.addr(), address.prefix_len()).replace();
+        if address.addr().is_ipv6() {
+            request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+        }
+        request.execute().await.map_err(|error| fault(&format!("setting the address {address}"), &error))
+    }
+
+    /// Takes all addresses off the interface but these.
+    pub(super) async fn keep_addresses(&self, index: u32, keep: &[ipnet::IpNet]) -> Result<()> {
+        for message in self.addresses().await?.into_iter().filter(|message| message.header.index == index) {
+            let own = message.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Address(ip) => Some(*ip),
+                _ => None,
+            });
+            if own.is_some_and(|own| !keep.iter().any(|net| net.addr() == own)) {
+                let removed = self.handle.address().del(message).execute().await;
+                removed.map_err(|error| fault("removing an old address", &error))?;
+            }
+        }
+        Ok(())
     }
 
     /// Sets the interface up, without an IPv6 link-local address of the kernel's making: nobody is on a tunnel's link

@@ -3,7 +3,7 @@
 //! Tenants reach the Internet, not the server's own networks, not the server's own services, not each other, unless
 //! that is allowed. Where forwarding has to be switched on, it stays closed for everybody else. Owns these rules;
 //! refuses to know tenants and addresses one by one. Connections that the server makes for tenants from its own
-//! sockets do not pass here: whoever makes them checks their destination with [`ServerRouting::permits`].
+//! sockets do not pass here: whoever makes them asks the configuration's rules about targets.
 
 use super::change::Change;
 use super::client::{STRANGER, closed_to_strangers, nft_table};
@@ -13,7 +13,6 @@ use super::interface;
 use super::journal::Journal;
 use super::links::links;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use std::net::IpAddr;
 
 /// What is not the Internet, by the IANA special-purpose registries (RFC 6890): this network, private, shared by a
 /// carrier (RFC 6598), loopback, link-local, protocol assignments, benchmarks, multicast, reserved and broadcast.
@@ -59,21 +58,6 @@ impl ServerRouting {
             journal.roll_back(begun).await;
         }
         applied
-    }
-
-    /// Whether a tenant may reach this address. The same answer that the packet filter gives, for connections that the
-    /// server makes itself.
-    pub(crate) fn permits(&self, destination: IpAddr) -> bool {
-        // An IPv4 address in IPv6 clothes is the IPv4 address.
-        let destination = destination.to_canonical();
-        let within = |network: &IpNet| network.contains(&destination);
-        let in_pool = within(&self.v4_pool.into()) || self.v6_pool.is_some_and(|pool| within(&pool.into()));
-        if in_pool {
-            return self.between_tenants;
-        }
-        let special =
-            NOT_INTERNET_V4.iter().chain(&NOT_INTERNET_V6).filter_map(|text| text.parse::<IpNet>().ok());
-        self.allow.iter().any(within) || !special.into_iter().any(|network| within(&network))
     }
 
     async fn apply_each(&self, journal: &mut Journal) -> Result<()> {

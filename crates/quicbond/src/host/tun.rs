@@ -75,16 +75,23 @@ impl Tun {
         Ok(Self { device, name: name.to_owned(), index, largest_mtu, joins, offload })
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    /// Gives the device other addresses in the place of those that it has.
+    pub(crate) async fn readdress(&self, addresses: &[IpNet]) -> Result<()> {
+        let netlink = Netlink::open()?;
+        // The new ones first: never without any.
+        for address in addresses {
+            netlink.replace_address(self.index, *address).await?;
+        }
+        netlink.keep_addresses(self.index, addresses).await
     }
 
-    pub(crate) fn index(&self) -> u32 {
+    #[cfg(test)]
+    fn index(&self) -> u32 {
         self.index
     }
 
-    /// Whether the kernel cuts and joins TCP for us.
-    pub(crate) fn has_offload(&self) -> bool {
+    #[cfg(test)]
+    fn has_offload(&self) -> bool {
         self.offload
     }
 
@@ -190,12 +197,14 @@ impl Packets {
         self.buffers.iter().zip(&self.sizes).take(self.count).map(|(buffer, size)| &buffer[..*size])
     }
 
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.count
     }
 
     /// Packets that the device gave and that had to be thrown away, since the start.
-    pub(crate) fn broken(&self) -> u64 {
+    #[cfg(test)]
+    fn broken(&self) -> u64 {
         self.broken
     }
 
@@ -258,7 +267,8 @@ impl Outgoing {
         true
     }
 
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.count
     }
 

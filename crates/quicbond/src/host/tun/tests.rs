@@ -144,7 +144,6 @@ fn the_device_is_what_was_asked_for_and_quiet() {
             shell("echo 0 > /proc/sys/net/ipv6/conf/default/addr_gen_mode");
             let addresses = ["10.9.0.1/24".parse().unwrap(), "fd09::1/64".parse().unwrap()];
             let tun = Tun::open("qb-test.0", MTU, &addresses).await.unwrap();
-            assert_eq!(tun.name(), "qb-test.0");
             let shown = shell("ip addr show qb-test.0");
             assert!(
                 shown.contains("mtu 1400") && shown.contains("10.9.0.1/24") && shown.contains("fd09::1/64"),
@@ -156,6 +155,10 @@ fn the_device_is_what_was_asked_for_and_quiet() {
             tun.set_mtu(1500).unwrap();
             assert!(shell("ip link show qb-test.0").contains("mtu 1500"));
             assert_eq!(tun.set_mtu(1200).unwrap_err().kind, Kind::Invalid);
+            tun.readdress(&["10.9.0.7/32".parse().unwrap(), "fd09::1/64".parse().unwrap()]).await.unwrap();
+            let shown = shell("ip addr show qb-test.0");
+            let has = |text: &str| shown.contains(text);
+            assert!(has("10.9.0.7/32") && has("fd09::1/64") && !has("10.9.0.1"), "{shown}");
 
             let mut packets = Packets::new();
             assert!(
