@@ -15,6 +15,9 @@ pub enum Event {
     DatagramReadable,
     /// The datagram queue has room again after it was full.
     DatagramWritable,
+    /// The server gave us a token: the next connection to it begins with a proven address. The endpoint keeps it; to
+    /// outlive the endpoint it may be stored and given to [`crate::Endpoint::remember_token`].
+    TokenReceived(Vec<u8>),
     Path(PathEvent),
 }
 

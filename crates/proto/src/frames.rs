@@ -42,6 +42,7 @@ pub(crate) enum Token {
         seq: u64,
     },
     HandshakeDone,
+    AddressToken,
     PathAbandon(PathId),
     PathStatus {
         path: PathId,

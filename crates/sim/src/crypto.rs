@@ -6,8 +6,8 @@
 
 use mpquic_base::{Cid, PathId, Role};
 use mpquic_proto::crypto::{
-    ClientCrypto, DirectionKeys, Forged, HeaderKey, InitialCrypto, LevelKeys, NewKeys, NextPhase, PacketKey,
-    PhaseKeys, ServerCrypto, Session, TlsFailure,
+    ClientCrypto, DirectionKeys, Forged, HeaderKey, InitialCrypto, LevelKeys, NONCE_LEN, NewKeys, NextPhase,
+    PacketKey, PhaseKeys, RESET_TOKEN_LEN, ResetTokens, Sealing, ServerCrypto, Session, TlsFailure,
 };
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -22,9 +22,41 @@ const CERTIFICATE_LEN: usize = 2500;
 #[derive(Debug, Default)]
 pub struct PlainCrypto;
 
+impl PlainCrypto {
+    /// The first 1-RTT keys of every connection, for tests that play an endpoint by hand.
+    #[must_use]
+    pub fn one_rtt(role: Role) -> LevelKeys {
+        level_keys(ONE_RTT, role)
+    }
+}
+
 impl InitialCrypto for PlainCrypto {
     fn initial_keys(&self, version: u32, dcid: &Cid, role: Role) -> LevelKeys {
         level_keys(mix(u64::from(version), dcid.as_slice()), role)
+    }
+
+    fn retry_tag(&self, version: u32, pseudo: &[u8]) -> [u8; TAG_LEN] {
+        checksum(mix(u64::from(version), b"retry"), pseudo)
+    }
+}
+
+impl ResetTokens for PlainCrypto {
+    fn reset_token(&self, cid: &[u8]) -> [u8; RESET_TOKEN_LEN] {
+        checksum(RESETS, cid)
+    }
+}
+
+impl Sealing for PlainCrypto {
+    fn seal(&self, nonce: &[u8; NONCE_LEN], bound: &[u8], text: &mut Vec<u8>) {
+        let tag = checksum(mix(mix(TOKENS, nonce), bound), text);
+        text.extend(tag);
+    }
+
+    fn unseal(&self, nonce: &[u8; NONCE_LEN], bound: &[u8], sealed: &mut Vec<u8>) -> bool {
+        let Some((text, tag)) = sealed.split_last_chunk::<TAG_LEN>() else { return false };
+        let (right, len) = (checksum(mix(mix(TOKENS, nonce), bound), text) == *tag, text.len());
+        sealed.truncate(len);
+        right
     }
 }
 
@@ -153,6 +185,8 @@ impl Session for PlainSession {
 
 const HANDSHAKE: u64 = 0x1000;
 const ONE_RTT: u64 = 0x2000;
+const TOKENS: u64 = 0x3000;
+const RESETS: u64 = 0x4000;
 
 struct PlainPhases {
     role: Role,
@@ -220,11 +254,7 @@ impl PlainKey {
 
     fn tag(&self, path: PathId, pn: u64, header: &[u8], payload: &[u8]) -> [u8; TAG_LEN] {
         let bound = self.secret ^ u64::from(path.0).rotate_left(40) ^ pn.rotate_left(7);
-        let low = mix(mix(bound, header), payload);
-        let mut tag = [0; TAG_LEN];
-        tag[..8].copy_from_slice(&low.to_be_bytes());
-        tag[8..].copy_from_slice(&mix(low, &[1]).to_be_bytes());
-        tag
+        checksum(mix(bound, header), payload)
     }
 }
 
@@ -255,6 +285,14 @@ impl PacketKey for PlainKey {
     fn integrity_limit(&self) -> u64 {
         1 << 52
     }
+}
+
+fn checksum(secret: u64, bytes: &[u8]) -> [u8; TAG_LEN] {
+    let low = mix(secret, bytes);
+    let mut tag = [0; TAG_LEN];
+    tag[..8].copy_from_slice(&low.to_be_bytes());
+    tag[8..].copy_from_slice(&mix(low, &[1]).to_be_bytes());
+    tag
 }
 
 /// A quick mixing hash; it only has to notice damage.

@@ -6,10 +6,11 @@
 use crate::error::ConfigError;
 use crate::pin::{Pin, PinVerifier};
 use crate::provider::{alpn_list, initial_keys, provider, quic_version};
+use crate::secrets::{Secrets, retry_tag};
 use crate::session::TlsSession;
 use core::fmt;
 use mpquic_base::{Cid, Role};
-use mpquic_proto::crypto::{ClientCrypto, InitialCrypto, LevelKeys, Session};
+use mpquic_proto::crypto::{ClientCrypto, InitialCrypto, LevelKeys, RESET_TOKEN_LEN, ResetTokens, Session};
 use rustls::RootCertStore;
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 pub struct ClientConfig {
     tls: Arc<rustls::ClientConfig>,
     pinned: bool,
+    secrets: Secrets,
 }
 
 impl ClientConfig {
@@ -78,6 +80,16 @@ impl ClientConfig {
 impl InitialCrypto for ClientConfig {
     fn initial_keys(&self, version: u32, dcid: &Cid, role: Role) -> LevelKeys {
         initial_keys(version, dcid, role)
+    }
+
+    fn retry_tag(&self, version: u32, pseudo: &[u8]) -> [u8; 16] {
+        retry_tag(version, pseudo)
+    }
+}
+
+impl ResetTokens for ClientConfig {
+    fn reset_token(&self, cid: &[u8]) -> [u8; RESET_TOKEN_LEN] {
+        self.secrets.reset_token(cid)
     }
 }
 
@@ -145,7 +157,7 @@ impl ClientBuilder {
         let mut tls = builder.with_no_client_auth();
         tls.alpn_protocols = alpn;
         tls.resumption = Resumption::disabled();
-        Ok(ClientConfig { tls: Arc::new(tls), pinned })
+        Ok(ClientConfig { tls: Arc::new(tls), pinned, secrets: Secrets::random() })
     }
 }
 

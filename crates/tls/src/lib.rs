@@ -17,6 +17,7 @@ mod pin;
 mod provider;
 #[cfg(test)]
 mod rig;
+mod secrets;
 mod server;
 mod session;
 
@@ -25,5 +26,6 @@ pub use error::ConfigError;
 pub use identity::{Identity, KeyKind};
 pub use pin::{Fingerprint, Pin};
 pub use rustls::RootCertStore;
+pub use secrets::MASTER_SECRET_LEN;
 pub use server::{ServerBuilder, ServerConfig};
 pub use session::TlsSession;

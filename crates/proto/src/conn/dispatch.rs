@@ -9,6 +9,7 @@ use crate::handshake::{LevelId, Progress};
 use crate::keys::OneRttKeys;
 use crate::path_ids::Known;
 use crate::stream::Absorbed;
+use crate::tokens::TOKEN_MAX;
 use mpquic_base::{PathId, Role, Time};
 use mpquic_wire::frame::NewConnectionId;
 use mpquic_wire::{Code, Frame, Reader};
@@ -81,7 +82,7 @@ impl Connection {
                     self.push_event(Event::DatagramReadable);
                 }
             }
-            Frame::NewToken { .. } => self.client_only("a token from a client")?,
+            Frame::NewToken { token } => self.on_new_token(token)?,
             Frame::HandshakeDone => self.on_handshake_done()?,
             Frame::NewConnectionId(ref new) => self.on_new_cid(new)?,
             Frame::RetireConnectionId { path, multipath, seq } => {
@@ -102,6 +103,15 @@ impl Connection {
         if self.role.is_client() { Ok(()) } else { Err(Violation::protocol(why)) }
     }
 
+    fn on_new_token(&mut self, token: &[u8]) -> Result<(), Violation> {
+        self.client_only("a token from a client")?;
+        self.tokens_received += 1;
+        if self.tokens_received <= TOKENS_RECEIVED_MAX && token.len() <= TOKEN_MAX {
+            self.push_event(Event::TokenReceived(token.to_vec()));
+        }
+        Ok(())
+    }
+
     fn on_crypto(&mut self, now: Time, level: LevelId, offset: u64, data: &[u8]) -> Result<(), Violation> {
         let progress = self.handshake.on_crypto(level, offset, data, &mut self.rng)?;
         self.learn_parameters()?;
@@ -119,6 +129,7 @@ impl Connection {
             }
             self.push_event(Event::Connected);
             if self.role == Role::Server {
+                self.grants.on_validated(self.paths[0].tuple.peer.ip());
                 self.handshake.confirm_as_server();
                 self.discard_level(LevelId::Handshake);
             }
@@ -196,6 +207,8 @@ impl Connection {
     }
 }
 
+/// Tokens that a server may hand out on one connection; further ones are of no use to anybody.
+const TOKENS_RECEIVED_MAX: u32 = 64;
 /// Bytes of an application's reason that are sent.
 const CLOSE_REASON_MAX: usize = 256;
 

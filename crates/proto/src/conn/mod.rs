@@ -3,11 +3,12 @@
 //!
 //! `receive` takes datagrams apart, `dispatch` hands their frames on, `settle` brings fates home, `transmit` builds
 //! datagrams (`packet` seals them), `timers` lets time pass, `app` is the application's side, `paths` opens and
-//! closes paths, `audit` checks the books for the simulator.
+//! closes paths, `negotiation` begins again when the server asks for it, `audit` checks the books for the simulator.
 
 mod app;
 mod audit;
 mod dispatch;
+pub(crate) mod negotiation;
 mod packet;
 mod paths;
 mod receive;
@@ -16,10 +17,11 @@ pub(crate) mod setup;
 mod timers;
 mod transmit;
 
-pub(crate) use receive::{Arrival, INITIAL_DATAGRAM_MIN};
+pub(crate) use packet::protect;
+pub(crate) use receive::{Arrival, INITIAL_DATAGRAM_MIN, RESET_LEN_MIN};
 pub use transmit::{Fate, Tag, Transmit};
 
-use crate::cids::{Cids, RouteChange};
+use crate::cids::{Cids, ResetChange, RouteChange};
 use crate::close::{Close, CloseFrame};
 use crate::config::TransportConfig;
 use crate::datagrams::Datagrams;
@@ -31,9 +33,11 @@ use crate::keys::OneRttKeys;
 use crate::path::{Fates, Path};
 use crate::path_ids::PathIds;
 use crate::stream::Streams;
+use crate::tokens::Grants;
 use mpquic_base::{Cid, Duration, PathId, Rng, Role, Time};
 use mpquic_policy::sched::{PathView, Scheduler};
 use mpquic_wire::TransportParameters;
+use negotiation::Attempt;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -51,6 +55,12 @@ pub struct Connection {
     scid: Cid,
     /// The ID that the client chose for the server before it knew better.
     first_dcid: Cid,
+    /// What a client needs to begin again; the source ID of the Retry it followed and the token for its Initial packets.
+    attempt: Option<Attempt>,
+    retry_scid: Option<Cid>,
+    initial_token: Vec<u8>,
+    grants: Grants,
+    tokens_received: u32,
     handshake: Handshake,
     keys: Option<OneRttKeys>,
     paths: Vec<Path>,
@@ -98,6 +108,8 @@ pub struct ConnectionCounters {
     pub forged: u64,
     pub duplicates: u64,
     pub undecryptable: u64,
+    /// Retry packets that were followed: one at the most.
+    pub retries: u64,
     /// Packets left unacknowledged because a stream was too fragmented to take them.
     pub refused: u64,
 }
@@ -136,6 +148,10 @@ impl Connection {
 
     pub(crate) fn take_route_changes(&mut self, out: &mut Vec<RouteChange>) {
         self.cids.take_changes(out);
+    }
+
+    pub(crate) fn take_reset_changes(&mut self, out: &mut Vec<ResetChange>) {
+        self.cids.take_reset_changes(out);
     }
 
     /// At least one packet of the peer proved genuine.

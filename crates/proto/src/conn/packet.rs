@@ -112,11 +112,12 @@ impl Connection {
         let kind = if id == LevelId::Initial { LongKind::Initial } else { LongKind::Handshake };
         let dcid = self.cids.peer_cid(PathId::ZERO)?;
         let (version, scid) = (self.version, self.scid);
+        let token: &[u8] = if kind == LongKind::Initial { &self.initial_token } else { &[] };
         let level = self.handshake.level(id)?;
         let pn = level.space.sent.next_pn();
         let pn_len = packet_number::pn_len(pn, level.space.sent.largest_acked());
         let tag_len = level.keys.local.packet.tag_len();
-        let header = LongHeader { kind, version, dcid, scid, token: &[], pn, pn_len };
+        let header = LongHeader { kind, version, dcid, scid, token, pn, pn_len };
         let frames_from = header.len();
         let frames_to = room_for_frames(out, tag_len, frames_from, pn_len)?;
         let offsets = header.write(&mut Writer::new(out));
@@ -145,7 +146,7 @@ fn room_for_frames(out: &[u8], tag_len: usize, frames_from: usize, pn_len: usize
     (to > frames_from && to >= frames_from - pn_len + SAMPLE_OFFSET).then_some(to)
 }
 
-fn protect(key: &dyn HeaderKey, packet: &mut [u8], pn_at: usize, pn_len: usize) {
+pub(crate) fn protect(key: &dyn HeaderKey, packet: &mut [u8], pn_at: usize, pn_len: usize) {
     let (head, tail) = packet.split_at_mut(pn_at + SAMPLE_OFFSET);
     let (first, rest) = head.split_at_mut(1);
     // With a packet number shorter than 4 bytes the split lies within the payload, which the key does not touch.

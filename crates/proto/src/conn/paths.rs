@@ -144,7 +144,8 @@ impl Connection {
         let Some(slot) = self.paths.iter_mut().position(|p| p.validation.on_response(data)) else { return };
         let path = &mut self.paths[slot];
         path.on_validated();
-        let id = path.id;
+        let (id, host) = (path.id, path.tuple.peer.ip());
+        self.grants.on_validated(host);
         self.push_event(Event::Path(PathEvent::Opened(id)));
     }
 

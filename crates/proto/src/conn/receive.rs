@@ -1,6 +1,7 @@
 //! Datagrams in: taken apart, opened in place, their frames handed on.
 
 use super::Connection;
+use super::negotiation::RetryCopy;
 use super::packet::unprotect;
 use crate::cids::LOCAL_CID_LEN;
 use crate::error::Violation;
@@ -16,7 +17,7 @@ const STASH_MAX: usize = 10;
 /// RFC 9000 §14.1: smaller datagrams must not carry a client's Initial packet.
 pub(crate) const INITIAL_DATAGRAM_MIN: usize = 1200;
 /// RFC 9000 §10.3: a stateless reset is at least this long.
-const RESET_LEN_MIN: usize = 21;
+pub(crate) const RESET_LEN_MIN: usize = 21;
 
 /// How a datagram came in: its addresses, its ECN mark and what its connection ID leads to.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +68,7 @@ impl Connection {
             let parsed = match header {
                 PartialHeader::Long(long) if long.fixed_bit => Parsed::Long(long),
                 PartialHeader::Short(short) if short.fixed_bit => Parsed::Short(short),
+                PartialHeader::Retry(retry) if retry.fixed_bit => Parsed::Retry(retry.into()),
                 PartialHeader::VersionNegotiation { versions, .. } => Parsed::Versions(versions.collect()),
                 _ => Parsed::Ignored,
             };
@@ -79,6 +81,7 @@ impl Connection {
                 Parsed::Long(long) => self.receive_long(now, arrival, &long, packet, whole),
                 Parsed::Short(short) => self.receive_short(now, arrival, &short, packet),
                 Parsed::Versions(versions) => self.on_version_negotiation(&versions),
+                Parsed::Retry(retry) => self.on_retry(retry),
                 Parsed::Ignored => {}
             }
         }
@@ -200,12 +203,21 @@ impl Connection {
 
     /// RFC 9000 §10.3.1: what does not decrypt may be the peer telling us that it forgot the connection.
     fn on_forged(&mut self, now: Time, len: usize, tail: &[u8; RESET_TOKEN_LEN]) {
-        if len >= RESET_LEN_MIN && self.cids.is_reset_token(tail) {
-            self.drain(now, CloseReason::StatelessReset);
-        } else if let Some(Err(violation)) = self.keys.as_ref().map(crate::keys::OneRttKeys::check_forgeries)
-        {
+        if len >= RESET_LEN_MIN && self.on_stateless_reset(now, tail) {
+            return;
+        }
+        if let Some(Err(violation)) = self.keys.as_ref().map(crate::keys::OneRttKeys::check_forgeries) {
             self.violate(now, violation);
         }
+    }
+
+    /// True if the last bytes of a datagram were a token of the peer's: it has forgotten this connection.
+    pub(crate) fn on_stateless_reset(&mut self, now: Time, tail: &[u8; RESET_TOKEN_LEN]) -> bool {
+        let genuine = self.cids.is_reset_token(tail);
+        if genuine {
+            self.drain(now, CloseReason::StatelessReset);
+        }
+        genuine
     }
 
     /// draft-ietf-quic-multipath-21 §3.1: a client opens a path by using an id for which it holds our connection ID.
@@ -298,14 +310,6 @@ impl Connection {
         self.push_event(Event::Path(PathEvent::Moved(id)));
     }
 
-    fn on_version_negotiation(&mut self, versions: &[u32]) {
-        // RFC 9000 §6.2: ignored once anything else was heard, and if it lists the version we speak.
-        let first = self.role.is_client() && !self.peer_cid_known;
-        if first && !versions.contains(&self.version) {
-            self.end(CloseReason::VersionMismatch);
-        }
-    }
-
     fn stash(&mut self, soon: bool, arrival: Arrival, level: LevelId, packet: &[u8]) {
         if soon && self.stash.len() < STASH_MAX {
             self.stash.push(Stashed { arrival, level, bytes: packet.to_vec() });
@@ -343,5 +347,6 @@ enum Parsed {
     Long(Long),
     Short(Short),
     Versions(Vec<u32>),
+    Retry(RetryCopy),
     Ignored,
 }

@@ -125,6 +125,7 @@ impl Connection {
             Token::PathAbandon(path) => self.path_ids.abandon_acked(path),
             Token::NewCid { .. }
             | Token::HandshakeDone
+            | Token::AddressToken
             | Token::PathStatus { .. }
             | Token::MaxPathId
             | Token::PathsBlocked
@@ -141,6 +142,7 @@ impl Connection {
             Token::NewCid { path, seq } => self.cids.new_lost(path, seq),
             Token::RetireCid { path, seq } => self.cids.retire_lost(path, seq),
             Token::HandshakeDone => self.handshake.done_lost(),
+            Token::AddressToken => self.grants.lost(),
             Token::PathAbandon(path) => self.path_ids.abandon_lost(path),
             Token::PathStatus { path, seq } => {
                 if let Some(slot) = self.slot(path) {

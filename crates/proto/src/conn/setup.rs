@@ -1,16 +1,18 @@
 //! Before the first packet, and when the peer's parameters arrive.
 
+use super::negotiation::Attempt;
 use super::{ACK_DELAY_EXPONENT, Connection, ConnectionCounters, Idle, Peer};
 use crate::cids::{Cids, PEER_CIDS_PER_PATH};
 use crate::close::Close;
 use crate::config::TransportConfig;
-use crate::crypto::{LevelKeys, Session};
+use crate::crypto::{LevelKeys, ResetTokens, Session};
 use crate::datagrams::Datagrams;
 use crate::error::Violation;
 use crate::handshake::Handshake;
 use crate::path::{Path, PathSetup, Validation};
 use crate::path_ids::PathIds;
 use crate::stream::{StreamConfig, StreamLimits, Streams};
+use crate::tokens::{Grants, Mint};
 use mpquic_base::{Cid, FourTuple, PathId, Rng, Role, Time};
 use mpquic_wire::frame::RESET_TOKEN_LEN;
 use mpquic_wire::{Code, TransportParameters};
@@ -26,11 +28,18 @@ pub(crate) struct Setup {
     pub(crate) tuple: FourTuple,
     pub(crate) scid: Cid,
     pub(crate) reset_token: [u8; RESET_TOKEN_LEN],
+    pub(crate) resets: Arc<dyn ResetTokens>,
     /// The peer's ID as far as it is known: for a client its own random choice.
     pub(crate) dcid: Cid,
     pub(crate) first_dcid: Cid,
     pub(crate) session: Box<dyn Session>,
     pub(crate) initial_keys: LevelKeys,
+    /// Client only.
+    pub(crate) attempt: Option<Attempt>,
+    pub(crate) token: Vec<u8>,
+    /// Server only: a token proved the client's address; what makes tokens for its next visit.
+    pub(crate) validated: bool,
+    pub(crate) mint: Option<Mint>,
 }
 
 /// The transport parameters that we send.
@@ -73,7 +82,7 @@ impl Connection {
                 pacing: config.pacing,
                 // The handshake itself proves the addresses of path 0; until it has, a server is limited.
                 validation: Validation::validated(),
-                limited: !client,
+                limited: !client && !setup.validated,
             },
             now,
             &mut setup.rng,
@@ -84,11 +93,16 @@ impl Connection {
             version: setup.version,
             scid: setup.scid,
             first_dcid: setup.first_dcid,
+            attempt: setup.attempt,
+            retry_scid: None,
+            initial_token: setup.token,
+            grants: Grants::new(setup.mint),
+            tokens_received: 0,
             handshake,
             keys: None,
             paths: vec![path],
             path_ids: PathIds::new(u32::from(config.max_paths)),
-            cids: Cids::new(setup.scid, setup.reset_token, setup.dcid),
+            cids: Cids::new(setup.scid, setup.reset_token, setup.dcid).with_resets(setup.resets),
             streams: Streams::new(setup.role, stream_config(&config)),
             datagrams: Datagrams::new(u64::from(config.max_datagram_frame), config.datagram_queue),
             peer: None,
@@ -165,8 +179,8 @@ impl Connection {
             if parameters.original_dcid != Some(self.first_dcid) {
                 return Err(wrong("the original connection ID is not the one that was signed"));
             }
-            if parameters.retry_scid.is_some() {
-                return Err(wrong("a retry was signed that never came"));
+            if parameters.retry_scid != self.retry_scid {
+                return Err(wrong("the retry connection ID is not the one that was signed"));
             }
         }
         Ok(())

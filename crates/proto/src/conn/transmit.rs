@@ -196,7 +196,7 @@ impl Connection {
             path.space.probes -= 1;
             // A probe of a living path carries what is overdue; a silent one must not swallow data.
             if path.is_usable() && !path.silent {
-                self.fill_control(slot, frames);
+                self.fill_control(now, frames);
                 self.fill_data(frames, 0);
             }
             if !frames.ack_eliciting() {
@@ -236,6 +236,7 @@ impl Connection {
             || self.cids.wants()
             || self.path_ids.wants()
             || self.handshake.wants(LevelId::App)
+            || self.grants.wants()
             || self.paths.iter().any(|p| p.status.wants() && p.closing.is_none())
     }
 
@@ -323,15 +324,16 @@ impl Connection {
         if acks {
             self.paths[slot].write_ack(now, super::ACK_DELAY_EXPONENT, multipath, frames);
         }
-        self.fill_control(slot, frames);
+        self.fill_control(now, frames);
         self.fill_data(frames, whole);
     }
 
-    fn fill_control(&mut self, _slot: usize, frames: &mut Frames<'_>) {
+    fn fill_control(&mut self, now: Time, frames: &mut Frames<'_>) {
         if !self.wants_control() {
             return;
         }
         self.handshake.write_app(frames);
+        self.grants.write(now, &mut self.rng, frames);
         for path in self.paths.iter_mut().filter(|p| p.closing.is_none()) {
             path.status.write(path.id, frames);
         }

@@ -1,22 +1,34 @@
 //! Where connections begin: by our own wish, or by a stranger's Initial packet.
 
+use super::admission::Host;
+use super::answers::{refusal, retry};
+use super::slots::Entry;
 use super::{ConnectionId, Endpoint, REPLIES_MAX, Received};
 use crate::cids::LOCAL_CID_LEN;
 use crate::config::TransportConfig;
+use crate::conn::negotiation::Attempt;
 use crate::conn::setup::{Setup, local_parameters};
 use crate::conn::{Arrival, Connection, INITIAL_DATAGRAM_MIN, Tag, Transmit};
-use crate::crypto::{ClientCrypto, ServerCrypto};
+use crate::crypto::{ClientCrypto, ResetTokens, ServerCrypto};
+use crate::tokens::{Mint, Reading};
 use core::fmt;
 use mpquic_base::{Cid, Ecn, FourTuple, PathId, Role, Time};
-use mpquic_wire::Writer;
 use mpquic_wire::frame::RESET_TOKEN_LEN;
 use mpquic_wire::header::{
     Long, LongKind, PartialHeader, SUPPORTED_VERSIONS, VERSION_1, VersionNegotiationHeader,
 };
+use mpquic_wire::{Code, Writer};
 use std::sync::Arc;
 
 /// RFC 9000 §7.2: a client's first destination ID has at least this many bytes.
 const FIRST_DCID_MIN: usize = 8;
+
+/// What a client's token was good for.
+struct Proof {
+    validated: bool,
+    /// Where the first packet of an attempt that was sent around by a Retry went.
+    original: Option<Cid>,
+}
 
 /// What a client needs to begin.
 #[derive(Clone)]
@@ -76,6 +88,7 @@ impl Endpoint {
         let parameters = local_parameters(&config.transport, scid, None);
         let encoded = parameters.encode(Role::Client, Some(self.rng.u64()));
         let crypto = Arc::clone(&config.crypto);
+        let resets = self.resets.source(|| Arc::clone(&config.crypto) as Arc<dyn ResetTokens>);
         let initial_keys = crypto.initial_keys(VERSION_1, &dcid, Role::Client);
         let session = crypto.start(VERSION_1, server_name, encoded).map_err(|why| ConnectError { why })?;
         let connection = Connection::new(
@@ -88,13 +101,20 @@ impl Endpoint {
                 tuple,
                 scid,
                 reset_token: [0; RESET_TOKEN_LEN],
+                resets,
                 dcid,
                 first_dcid: dcid,
                 session,
                 initial_keys,
+                attempt: Some(Attempt { crypto: Arc::clone(&config.crypto) }),
+                token: self.purse.take(server_name).unwrap_or_default(),
+                validated: false,
+                mint: None,
             },
         );
-        let id = self.connections.insert(connection, None);
+        let id = self
+            .connections
+            .insert(Entry { server_name: Some(server_name.to_owned()), ..Entry::new(connection) });
         self.apply_route_changes(id);
         self.touch(id);
         Ok(id)
@@ -116,7 +136,11 @@ impl Endpoint {
             }
             Ok((PartialHeader::UnknownVersion { dcid, scid, .. }, _)) if self.server.is_some() => {
                 let (dcid, scid) = (dcid.to_vec(), scid.to_vec());
-                self.negotiate_version(received.tuple, datagram.len(), &dcid, &scid);
+                self.negotiate_version(now, received.tuple, datagram.len(), &dcid, &scid);
+            }
+            Ok((PartialHeader::Short(short), _)) => {
+                self.counters.unroutable += 1;
+                self.on_unknown_short(now, received.tuple, &short, datagram);
             }
             _ => self.counters.unroutable += 1,
         }
@@ -133,10 +157,15 @@ impl Endpoint {
             self.counters.refused += 1;
             return;
         }
+        let mint = Mint { crypto: Arc::clone(&server.crypto), epoch: self.gate.admission.epoch };
+        let Some(proof) = self.admit(now, &mint, received.tuple, long, &datagram[long.token.clone()]) else {
+            return;
+        };
         let scid = self.new_cid();
-        let mut reset_token = [0; RESET_TOKEN_LEN];
-        self.rng.fill(&mut reset_token);
-        let parameters = local_parameters(&server.transport, scid, Some((long.dcid, reset_token)));
+        let reset_token = server.crypto.reset_token(scid.as_slice());
+        let original = proof.original.unwrap_or(long.dcid);
+        let mut parameters = local_parameters(&server.transport, scid, Some((original, reset_token)));
+        parameters.retry_scid = proof.original.map(|_| long.dcid);
         let encoded = parameters.encode(Role::Server, Some(self.rng.u64()));
         let initial_keys = server.crypto.initial_keys(long.version, &long.dcid, Role::Server);
         let Ok(session) = Arc::clone(&server.crypto).start(long.version, encoded) else {
@@ -153,10 +182,15 @@ impl Endpoint {
                 tuple: received.tuple,
                 scid,
                 reset_token,
+                resets: Arc::clone(&server.crypto) as Arc<dyn ResetTokens>,
                 dcid: long.scid,
                 first_dcid: long.dcid,
                 session,
                 initial_keys,
+                attempt: None,
+                token: Vec::new(),
+                validated: proof.validated,
+                mint: Some(mint).filter(|_| self.gate.admission.new_tokens),
             },
         );
         let arrival = Arrival { tuple: received.tuple, ecn: received.ecn, path: PathId::ZERO, cid_seq: None };
@@ -167,16 +201,67 @@ impl Endpoint {
             return;
         }
         let key = (long.dcid, received.tuple.peer);
-        let id = self.connections.insert(connection, Some(key));
+        let host = Host::of(received.tuple.peer.ip());
+        self.gate.on_begun(host);
+        let entry = Entry { first_dcid: Some(key), handshaking: Some(host), ..Entry::new(connection) };
+        let id = self.connections.insert(entry);
         self.first_dcids.insert(key, id);
         self.counters.accepted += 1;
         self.apply_route_changes(id);
         self.touch(id);
     }
 
+    /// Decides whether a handshake may begin; `None` if the client was answered, or is ignored.
+    fn admit(
+        &mut self,
+        now: Time,
+        mint: &Mint,
+        tuple: FourTuple,
+        long: &Long,
+        token: &[u8],
+    ) -> Option<Proof> {
+        if self.gate.is_full(Host::of(tuple.peer.ip())) {
+            self.counters.refused += 1;
+            return None;
+        }
+        let proof = match mint.read(now, tuple.peer, &long.dcid, token) {
+            Reading::Retried { original } => Proof { validated: true, original: Some(original) },
+            Reading::Returning { nonce } => Proof { validated: self.gate.spent.spend(nonce), original: None },
+            Reading::Nothing => Proof { validated: false, original: None },
+            Reading::InvalidRetry => {
+                // RFC 9000 §8.1.2: better an error now than a client that waits in vain.
+                self.counters.invalid_tokens += 1;
+                if !self.gate.answers.take(now) {
+                    return None;
+                }
+                let keys = mint.crypto.initial_keys(long.version, &long.dcid, Role::Server);
+                let scid = self.new_cid();
+                let packet = refusal(&keys, long, scid, Code::INVALID_TOKEN, "the token proves nothing");
+                self.answer(tuple, packet);
+                return None;
+            }
+        };
+        if proof.validated || !self.gate.wants_retry() {
+            return Some(proof);
+        }
+        let scid = self.new_cid();
+        let token = mint.retry(now, &mut self.rng, tuple.peer, &long.dcid, &scid);
+        let unused = u8::try_from(self.rng.below(16)).unwrap_or(0);
+        let packet = retry(&*mint.crypto, long, scid, &token, unused);
+        self.answer(tuple, packet);
+        self.counters.retries += 1;
+        None
+    }
+
+    fn answer(&mut self, tuple: FourTuple, packet: Vec<u8>) {
+        if self.replies.len() < REPLIES_MAX {
+            self.replies.push_back((tuple, packet));
+        }
+    }
+
     /// RFC 9000 §6.1: only for a datagram large enough to open a connection, so that nothing is amplified.
-    fn negotiate_version(&mut self, tuple: FourTuple, len: usize, dcid: &[u8], scid: &[u8]) {
-        if len < INITIAL_DATAGRAM_MIN || self.replies.len() >= REPLIES_MAX {
+    fn negotiate_version(&mut self, now: Time, tuple: FourTuple, len: usize, dcid: &[u8], scid: &[u8]) {
+        if len < INITIAL_DATAGRAM_MIN || self.replies.len() >= REPLIES_MAX || !self.gate.answers.take(now) {
             self.counters.unroutable += 1;
             return;
         }

@@ -1,0 +1,72 @@
+//! The client's answers to a server that wants the attempt begun again: Retry and Version Negotiation.
+
+use super::Connection;
+use crate::crypto::ClientCrypto;
+use crate::endpoint::pseudo_retry;
+use crate::event::CloseReason;
+use crate::handshake::LevelId;
+use crate::tokens::TOKEN_MAX;
+use mpquic_base::{Cid, Role};
+use mpquic_wire::header::{RETRY_TAG_LEN, Retry};
+use std::sync::Arc;
+
+/// What a client needs to begin again.
+pub(crate) struct Attempt {
+    pub(crate) crypto: Arc<dyn ClientCrypto>,
+}
+
+/// A Retry packet, taken out of its datagram.
+pub(super) struct RetryCopy {
+    version: u32,
+    scid: Cid,
+    token: Vec<u8>,
+    covered: Vec<u8>,
+    tag: [u8; RETRY_TAG_LEN],
+}
+
+impl From<Retry<'_>> for RetryCopy {
+    fn from(r: Retry<'_>) -> Self {
+        Self {
+            version: r.version,
+            scid: r.scid,
+            token: r.token.to_vec(),
+            covered: r.covered.to_vec(),
+            tag: r.tag,
+        }
+    }
+}
+
+impl Connection {
+    /// RFC 9000 §17.2.5.2: one Retry per attempt, and none once the server was heard.
+    pub(super) fn on_retry(&mut self, retry: RetryCopy) {
+        let first = !self.peer_cid_known && self.retry_scid.is_none();
+        let Some(attempt) = self.attempt.as_ref().filter(|_| first && retry.version == self.version) else {
+            return;
+        };
+        let senseless =
+            retry.token.is_empty() || retry.token.len() > TOKEN_MAX || retry.scid == self.first_dcid;
+        let pseudo = pseudo_retry(&self.first_dcid, &retry.covered);
+        if senseless || attempt.crypto.retry_tag(self.version, &pseudo) != retry.tag {
+            return;
+        }
+        let keys = attempt.crypto.initial_keys(self.version, &retry.scid, Role::Client);
+        self.retry_scid = Some(retry.scid);
+        self.initial_token = retry.token;
+        self.cids.set_first_peer_cid(retry.scid);
+        if let (Some(level), Some(path)) = (self.handshake.initial.as_mut(), self.paths.first_mut()) {
+            // The same ClientHello under new keys; numbers go on (RFC 9000 §17.2.5.3).
+            level.keys = keys;
+            path.recovery.orphan_all(&mut level.space, &mut self.fates);
+        }
+        self.settle_tokens(LevelId::Initial);
+        self.counters.retries += 1;
+    }
+
+    pub(super) fn on_version_negotiation(&mut self, versions: &[u32]) {
+        // RFC 9000 §6.2: ignored once anything else was heard, and if it lists the version we speak.
+        let first = self.role.is_client() && !self.peer_cid_known && self.retry_scid.is_none();
+        if first && !versions.contains(&self.version) {
+            self.end(CloseReason::VersionMismatch);
+        }
+    }
+}

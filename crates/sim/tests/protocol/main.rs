@@ -1,0 +1,7 @@
+//! Rules of the protocol between two endpoints, one story per test: packets are carried, kept back, bent and forged by hand.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+mod resets;
+mod retry;
+mod rig;
