@@ -4,6 +4,7 @@ use mpquic_base::Duration;
 use mpquic_policy::cc::{self, Controller};
 use mpquic_policy::sched::{self, Scheduler};
 use mpquic_policy::{Entry, Settings};
+use mpquic_wire::header::SUPPORTED_VERSIONS;
 
 /// Settings of one end of a connection.
 #[derive(Clone, Debug)]
@@ -40,6 +41,10 @@ pub struct TransportConfig {
     /// Transmissions that may wait for their fate: the back-pressure between the wheel and the connection.
     pub max_in_flight_transmissions: u32,
     pub pacing: bool,
+    /// QUIC versions, preferred first: a client begins with the first, a server speaks whichever the client chose.
+    pub versions: Vec<u32>,
+    /// Send what means nothing now and then, so that peers and middleboxes stay used to it (RFC 9287, RFC 9368 §6).
+    pub greasing: bool,
     pub controller: &'static Entry<dyn Controller>,
     pub controller_settings: Settings,
     pub scheduler: &'static Entry<dyn Scheduler>,
@@ -69,6 +74,8 @@ impl Default for TransportConfig {
             max_ack_delay: Duration::from_millis(25),
             max_in_flight_transmissions: 32,
             pacing: true,
+            versions: SUPPORTED_VERSIONS.to_vec(),
+            greasing: true,
             controller,
             controller_settings: controller.defaults(),
             scheduler,

@@ -1,18 +1,25 @@
 //! The client's answers to a server that wants the attempt begun again: Retry and Version Negotiation.
 
 use super::Connection;
+use super::setup::{local_parameters, version_information};
+use crate::cids::LOCAL_CID_LEN;
 use crate::crypto::ClientCrypto;
 use crate::endpoint::pseudo_retry;
+use crate::error::Violation;
 use crate::event::CloseReason;
-use crate::handshake::LevelId;
+use crate::handshake::{Handshake, LevelId};
 use crate::tokens::TOKEN_MAX;
 use mpquic_base::{Cid, Role};
 use mpquic_wire::header::{RETRY_TAG_LEN, Retry};
+use mpquic_wire::{Code, TransportParameters};
 use std::sync::Arc;
 
 /// What a client needs to begin again.
 pub(crate) struct Attempt {
     pub(crate) crypto: Arc<dyn ClientCrypto>,
+    pub(crate) server_name: String,
+    /// The server sent a list of its versions, and this is not the first that we tried.
+    pub(crate) negotiated: bool,
 }
 
 /// A Retry packet, taken out of its datagram.
@@ -62,11 +69,63 @@ impl Connection {
         self.counters.retries += 1;
     }
 
-    pub(super) fn on_version_negotiation(&mut self, versions: &[u32]) {
+    pub(super) fn on_version_negotiation(&mut self, scid: Option<Cid>, versions: &[u32]) {
         // RFC 9000 §6.2: ignored once anything else was heard, and if it lists the version we speak.
-        let first = self.role.is_client() && !self.peer_cid_known && self.retry_scid.is_none();
-        if first && !versions.contains(&self.version) {
+        let first = !self.peer_cid_known && self.retry_scid.is_none() && scid == Some(self.first_dcid);
+        let Some(attempt) = self.attempt.as_mut().filter(|_| first && !versions.contains(&self.version))
+        else {
+            return;
+        };
+        let ours = self.config.versions.iter().find(|v| versions.contains(v));
+        let Some(version) = ours.copied().filter(|_| !attempt.negotiated) else {
+            return self.end(CloseReason::VersionMismatch);
+        };
+        attempt.negotiated = true;
+        if self.begin_again(version).is_none() {
             self.end(CloseReason::VersionMismatch);
         }
+    }
+
+    /// RFC 9368 §2.1: another version is another connection; only our own ID stays.
+    fn begin_again(&mut self, version: u32) -> Option<()> {
+        let attempt = self.attempt.as_ref()?;
+        let mut parameters = local_parameters(&self.config, self.scid, None);
+        parameters.version_information = Some(version_information(&self.config, version, &mut self.rng));
+        let encoded = parameters.encode(Role::Client, Some(self.rng.u64()));
+        let session = Arc::clone(&attempt.crypto).start(version, &attempt.server_name, encoded).ok()?;
+        let mut bytes = [0; LOCAL_CID_LEN];
+        self.rng.fill(&mut bytes);
+        let dcid = Cid::new(&bytes)?;
+        let keys = attempt.crypto.initial_keys(version, &dcid, Role::Client);
+        self.discard_level(LevelId::Initial);
+        self.version = version;
+        self.first_dcid = dcid;
+        self.cids.set_first_peer_cid(dcid);
+        self.handshake = Handshake::new(session, keys, &mut self.rng);
+        self.handshake.advance(&mut self.rng);
+        Some(())
+    }
+
+    /// RFC 9368 §4: nobody between us may have talked either end out of a version.
+    pub(super) fn authenticate_version(&self, parameters: &TransportParameters) -> Result<(), Violation> {
+        let wrong = |why| Err(Violation::new(Code::VERSION_NEGOTIATION_ERROR, why));
+        let negotiated = self.attempt.as_ref().is_some_and(|a| a.negotiated);
+        let Some(info) = &parameters.version_information else {
+            return if negotiated { wrong("a negotiated version that was not signed") } else { Ok(()) };
+        };
+        if info.chosen != self.version {
+            return wrong("the version is not the one that was signed");
+        }
+        if !self.role.is_client() && !info.available.contains(&info.chosen) {
+            return Err(Violation::new(
+                Code::TRANSPORT_PARAMETER_ERROR,
+                "a chosen version that is not available",
+            ));
+        }
+        let best = self.config.versions.iter().find(|v| info.available.contains(v));
+        if negotiated && best != Some(&self.version) {
+            return wrong("the server speaks a version that we would rather have spoken");
+        }
+        Ok(())
     }
 }

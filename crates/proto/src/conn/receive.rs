@@ -69,7 +69,9 @@ impl Connection {
                 PartialHeader::Long(long) if long.fixed_bit => Parsed::Long(long),
                 PartialHeader::Short(short) if short.fixed_bit => Parsed::Short(short),
                 PartialHeader::Retry(retry) if retry.fixed_bit => Parsed::Retry(retry.into()),
-                PartialHeader::VersionNegotiation { versions, .. } => Parsed::Versions(versions.collect()),
+                PartialHeader::VersionNegotiation { scid, versions, .. } => {
+                    Parsed::Versions(Cid::new(scid), versions.collect())
+                }
                 _ => Parsed::Ignored,
             };
             let (packet, tail) = rest.split_at_mut(len);
@@ -80,7 +82,7 @@ impl Connection {
             match parsed {
                 Parsed::Long(long) => self.receive_long(now, arrival, &long, packet, whole),
                 Parsed::Short(short) => self.receive_short(now, arrival, &short, packet),
-                Parsed::Versions(versions) => self.on_version_negotiation(&versions),
+                Parsed::Versions(scid, versions) => self.on_version_negotiation(scid, &versions),
                 Parsed::Retry(retry) => self.on_retry(retry),
                 Parsed::Ignored => {}
             }
@@ -346,7 +348,7 @@ impl Connection {
 enum Parsed {
     Long(Long),
     Short(Short),
-    Versions(Vec<u32>),
+    Versions(Option<Cid>, Vec<u32>),
     Retry(RetryCopy),
     Ignored,
 }

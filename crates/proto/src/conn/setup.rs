@@ -15,6 +15,7 @@ use crate::stream::{StreamConfig, StreamLimits, Streams};
 use crate::tokens::{Grants, Mint};
 use mpquic_base::{Cid, FourTuple, PathId, Rng, Role, Time};
 use mpquic_wire::frame::RESET_TOKEN_LEN;
+use mpquic_wire::parameters::VersionInformation;
 use mpquic_wire::{Code, TransportParameters};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -66,6 +67,24 @@ pub(crate) fn local_parameters(
         initial_max_path_id: config.multipath.then(|| PathIds::new(u32::from(config.max_paths)).local_max()),
         ..TransportParameters::default()
     }
+}
+
+/// RFC 9368 §3: what is in use and what would do, and a version that nobody speaks (§6).
+pub(crate) fn version_information(
+    config: &TransportConfig,
+    chosen: u32,
+    rng: &mut Rng,
+) -> VersionInformation {
+    let mut available = config.versions.clone();
+    if config.greasing {
+        available.push(reserved_version(rng));
+    }
+    VersionInformation { chosen, available }
+}
+
+/// RFC 9000 §15: versions of the form 0x?a?a?a?a are reserved for this.
+pub(crate) fn reserved_version(rng: &mut Rng) -> u32 {
+    u32::try_from(rng.u64() >> 32).unwrap_or(0) & 0xf0f0_f0f0 | 0x0a0a_0a0a
 }
 
 impl Connection {
@@ -140,6 +159,7 @@ impl Connection {
             Violation::new(Code::TRANSPORT_PARAMETER_ERROR, "transport parameters that make no sense")
         })?;
         self.authenticate_cids(&parameters)?;
+        self.authenticate_version(&parameters)?;
         self.streams.on_peer_limits(&StreamLimits {
             max_data: parameters.initial_max_data,
             max_stream_data_bidi_local: parameters.initial_max_stream_data_bidi_local,

@@ -7,16 +7,14 @@ use super::{ConnectionId, Endpoint, REPLIES_MAX, Received};
 use crate::cids::LOCAL_CID_LEN;
 use crate::config::TransportConfig;
 use crate::conn::negotiation::Attempt;
-use crate::conn::setup::{Setup, local_parameters};
+use crate::conn::setup::{Setup, local_parameters, reserved_version, version_information};
 use crate::conn::{Arrival, Connection, INITIAL_DATAGRAM_MIN, Tag, Transmit};
 use crate::crypto::{ClientCrypto, ResetTokens, ServerCrypto};
 use crate::tokens::{Mint, Reading};
 use core::fmt;
 use mpquic_base::{Cid, Ecn, FourTuple, PathId, Role, Time};
 use mpquic_wire::frame::RESET_TOKEN_LEN;
-use mpquic_wire::header::{
-    Long, LongKind, PartialHeader, SUPPORTED_VERSIONS, VERSION_1, VersionNegotiationHeader,
-};
+use mpquic_wire::header::{Long, LongKind, PartialHeader, VERSION_1, VersionNegotiationHeader};
 use mpquic_wire::{Code, Writer};
 use std::sync::Arc;
 
@@ -85,19 +83,21 @@ impl Endpoint {
         tuple: FourTuple,
     ) -> Result<ConnectionId, ConnectError> {
         let (scid, dcid) = (self.new_cid(), self.new_cid());
-        let parameters = local_parameters(&config.transport, scid, None);
+        let version = config.transport.versions.first().copied().unwrap_or(VERSION_1);
+        let mut parameters = local_parameters(&config.transport, scid, None);
+        parameters.version_information = Some(version_information(&config.transport, version, &mut self.rng));
         let encoded = parameters.encode(Role::Client, Some(self.rng.u64()));
         let crypto = Arc::clone(&config.crypto);
         let resets = self.resets.source(|| Arc::clone(&config.crypto) as Arc<dyn ResetTokens>);
-        let initial_keys = crypto.initial_keys(VERSION_1, &dcid, Role::Client);
-        let session = crypto.start(VERSION_1, server_name, encoded).map_err(|why| ConnectError { why })?;
+        let initial_keys = crypto.initial_keys(version, &dcid, Role::Client);
+        let session = crypto.start(version, server_name, encoded).map_err(|why| ConnectError { why })?;
         let connection = Connection::new(
             now,
             Setup {
                 role: Role::Client,
                 config: Arc::clone(&config.transport),
                 rng: self.rng.fork(),
-                version: VERSION_1,
+                version,
                 tuple,
                 scid,
                 reset_token: [0; RESET_TOKEN_LEN],
@@ -106,7 +106,11 @@ impl Endpoint {
                 first_dcid: dcid,
                 session,
                 initial_keys,
-                attempt: Some(Attempt { crypto: Arc::clone(&config.crypto) }),
+                attempt: Some(Attempt {
+                    crypto: Arc::clone(&config.crypto),
+                    server_name: server_name.to_owned(),
+                    negotiated: false,
+                }),
                 token: self.purse.take(server_name).unwrap_or_default(),
                 validated: false,
                 mint: None,
@@ -128,7 +132,12 @@ impl Endpoint {
 
     /// A datagram that leads to no connection.
     pub(super) fn on_stranger(&mut self, now: Time, received: Received, datagram: &mut [u8]) {
+        let spoken = |version| self.server.as_ref().is_some_and(|s| s.transport.versions.contains(&version));
         match PartialHeader::read(datagram, LOCAL_CID_LEN) {
+            Ok((PartialHeader::Long(long), _)) if self.server.is_some() && !spoken(long.version) => {
+                let (dcid, scid) = (long.dcid, long.scid);
+                self.negotiate_version(now, received.tuple, datagram.len(), dcid.as_slice(), scid.as_slice());
+            }
             Ok((PartialHeader::Long(long), _))
                 if long.kind == LongKind::Initial && long.fixed_bit && self.server.is_some() =>
             {
@@ -166,6 +175,8 @@ impl Endpoint {
         let original = proof.original.unwrap_or(long.dcid);
         let mut parameters = local_parameters(&server.transport, scid, Some((original, reset_token)));
         parameters.retry_scid = proof.original.map(|_| long.dcid);
+        parameters.version_information =
+            Some(version_information(&server.transport, long.version, &mut self.rng));
         let encoded = parameters.encode(Role::Server, Some(self.rng.u64()));
         let initial_keys = server.crypto.initial_keys(long.version, &long.dcid, Role::Server);
         let Ok(session) = Arc::clone(&server.crypto).start(long.version, encoded) else {
@@ -265,11 +276,16 @@ impl Endpoint {
             self.counters.unroutable += 1;
             return;
         }
+        let Some(config) = self.server.as_ref().map(|s| Arc::clone(&s.transport)) else { return };
+        let mut versions = config.versions.clone();
+        if config.greasing {
+            versions.push(reserved_version(&mut self.rng));
+        }
         let header = VersionNegotiationHeader {
             unused: u8::try_from(self.rng.below(128)).unwrap_or(0),
             dcid: scid,
             scid: dcid,
-            versions: &SUPPORTED_VERSIONS,
+            versions: &versions,
         };
         let mut packet = vec![0; header.len()];
         header.write(&mut Writer::new(&mut packet));

@@ -5,3 +5,4 @@
 mod resets;
 mod retry;
 mod rig;
+mod versions;

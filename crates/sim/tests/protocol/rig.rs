@@ -1,14 +1,17 @@
 //! Two endpoints and whoever carries their datagrams. Nothing is lost or late unless a test wills it.
 
 use mpquic_base::{Cid, Duration, Ecn, FourTuple, PathId, Rng, Role, Time};
-use mpquic_proto::crypto::DirectionKeys;
+use mpquic_proto::crypto::{
+    ClientCrypto, DirectionKeys, InitialCrypto, LevelKeys, NONCE_LEN, ResetTokens, Sealing, ServerCrypto,
+    Session,
+};
 use mpquic_proto::{
     Admission, ClientConfig, Connection, ConnectionId, Endpoint, Event, Fate, Received, RetryPolicy,
     ServerConfig, TransportConfig,
 };
 use mpquic_sim::crypto::PlainCrypto;
 use mpquic_wire::header::ShortHeader;
-use mpquic_wire::{Frame, Writer};
+use mpquic_wire::{Frame, TransportParameters, Writer};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -33,6 +36,10 @@ pub(crate) struct Packet {
 }
 
 impl Packet {
+    pub(crate) fn version(&self) -> u32 {
+        u32::from_be_bytes(self.bytes[1..5].try_into().unwrap())
+    }
+
     pub(crate) fn is_short(&self) -> bool {
         self.bytes[0] & 0x80 == 0
     }
@@ -80,6 +87,25 @@ impl Duo {
             client_events: Vec::new(),
             server_events: Vec::new(),
         }
+    }
+
+    /// One end's transport parameters are not what they should be.
+    pub(crate) fn meddling(
+        client: TransportConfig,
+        server: TransportConfig,
+        who: Role,
+        how: fn(&mut TransportParameters),
+    ) -> Self {
+        let mut duo = Self::unlike(client.clone(), server.clone(), Admission::default());
+        let crypto = Arc::new(Meddling(who, how));
+        let (near, far) = (Arc::new(client), Arc::new(server));
+        let server = ServerConfig { crypto: crypto.clone(), transport: far, max_connections: 16 };
+        duo.server = Endpoint::new(Some(server), Rng::from_number(2));
+        duo.client = Endpoint::new(None, Rng::from_number(1));
+        let tuple = FourTuple { local: client_address(), peer: server_address() };
+        let config = ClientConfig { crypto, transport: near };
+        duo.id = duo.client.connect(duo.now, &config, "server", tuple).unwrap();
+        duo
     }
 
     /// The client begins another connection, from `local`.
@@ -202,6 +228,63 @@ impl Duo {
         let dcid = Cid::new(&like.bytes[1..9]).unwrap();
         let header = ShortHeader { dcid, pn, pn_len: 4, key_phase: false, spin: false };
         Packet { bytes: sealed(&header, &keys, path, body), ..like.clone() }
+    }
+}
+
+/// The stand-in for TLS, with one end's transport parameters changed on their way into the handshake.
+pub(crate) struct Meddling(pub(crate) Role, pub(crate) fn(&mut TransportParameters));
+
+impl Meddling {
+    fn meddle(&self, sender: Role, parameters: Vec<u8>) -> Vec<u8> {
+        if sender != self.0 {
+            return parameters;
+        }
+        let mut read = TransportParameters::decode(&parameters, sender).unwrap();
+        self.1(&mut read);
+        read.encode(sender, None)
+    }
+}
+
+impl InitialCrypto for Meddling {
+    fn initial_keys(&self, version: u32, dcid: &Cid, role: Role) -> LevelKeys {
+        PlainCrypto.initial_keys(version, dcid, role)
+    }
+
+    fn retry_tag(&self, version: u32, pseudo: &[u8]) -> [u8; 16] {
+        PlainCrypto.retry_tag(version, pseudo)
+    }
+}
+
+impl ResetTokens for Meddling {
+    fn reset_token(&self, cid: &[u8]) -> [u8; 16] {
+        PlainCrypto.reset_token(cid)
+    }
+}
+
+impl Sealing for Meddling {
+    fn seal(&self, nonce: &[u8; NONCE_LEN], bound: &[u8], text: &mut Vec<u8>) {
+        PlainCrypto.seal(nonce, bound, text);
+    }
+
+    fn unseal(&self, nonce: &[u8; NONCE_LEN], bound: &[u8], sealed: &mut Vec<u8>) -> bool {
+        PlainCrypto.unseal(nonce, bound, sealed)
+    }
+}
+
+impl ClientCrypto for Meddling {
+    fn start(
+        self: Arc<Self>,
+        version: u32,
+        name: &str,
+        parameters: Vec<u8>,
+    ) -> Result<Box<dyn Session>, String> {
+        ClientCrypto::start(Arc::new(PlainCrypto), version, name, self.meddle(Role::Client, parameters))
+    }
+}
+
+impl ServerCrypto for Meddling {
+    fn start(self: Arc<Self>, version: u32, parameters: Vec<u8>) -> Result<Box<dyn Session>, String> {
+        ServerCrypto::start(Arc::new(PlainCrypto), version, self.meddle(Role::Server, parameters))
     }
 }
 
