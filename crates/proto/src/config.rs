@@ -41,6 +41,12 @@ pub struct TransportConfig {
     /// Transmissions that may wait for their fate: the back-pressure between the wheel and the connection.
     pub max_in_flight_transmissions: u32,
     pub pacing: bool,
+    /// Packets, over all paths, after which our key is replaced; the limit of the cipher may come earlier.
+    pub key_update_packets: u64,
+    /// Let observers measure the RTT, on all but one path in sixteen (RFC 9000 §17.4).
+    pub spin: bool,
+    /// Mark packets as ECN-capable where the path and the peer prove able (RFC 9000 §13.4).
+    pub ecn: bool,
     /// QUIC versions, preferred first: a client begins with the first, a server speaks whichever the client chose.
     pub versions: Vec<u32>,
     /// Send what means nothing now and then, so that peers and middleboxes stay used to it (RFC 9287, RFC 9368 §6).
@@ -74,6 +80,9 @@ impl Default for TransportConfig {
             max_ack_delay: Duration::from_millis(25),
             max_in_flight_transmissions: 32,
             pacing: true,
+            key_update_packets: 1 << 20,
+            spin: true,
+            ecn: true,
             versions: SUPPORTED_VERSIONS.to_vec(),
             greasing: true,
             controller,

@@ -106,4 +106,7 @@ pub struct PathStats {
     pub packets_received: u64,
     pub packets_lost: u64,
     pub spurious_losses: u64,
+    /// The path was seen to carry ECN marks, and how many of congestion the peer reported.
+    pub ecn: bool,
+    pub congestion_marks: u64,
 }

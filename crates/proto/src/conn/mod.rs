@@ -108,6 +108,8 @@ pub struct ConnectionCounters {
     pub forged: u64,
     pub duplicates: u64,
     pub undecryptable: u64,
+    /// Changes of the 1-RTT keys, by either end.
+    pub key_updates: u64,
     /// Retry packets that were followed: one at the most.
     pub retries: u64,
     /// Packets left unacknowledged because a stream was too fragmented to take them.
@@ -158,6 +160,12 @@ impl Connection {
     pub(crate) fn heard_from_peer(&mut self) -> bool {
         let initial = self.handshake.level(LevelId::Initial);
         initial.is_none_or(|l| l.space.acks.largest().is_some()) || !self.close.is_open()
+    }
+
+    /// RFC 9287 §3.1: the QUIC bit is sent as zero now and then, if the peer said that it does not care.
+    fn greases_bit(&mut self) -> bool {
+        let allowed = self.peer.as_ref().is_some_and(|p| p.parameters.grease_quic_bit);
+        allowed && self.config.greasing && self.rng.below(2) == 0
     }
 
     fn slot(&self, id: PathId) -> Option<usize> {

@@ -6,8 +6,8 @@ use crate::frames::{Frames, Token};
 use crate::handshake::LevelId;
 use crate::path::Path;
 use crate::space::Sent;
-use mpquic_base::{PathId, Time};
-use mpquic_wire::header::{FirstByte, LongHeader, LongKind, ShortHeader};
+use mpquic_base::{Ecn, PathId, Time};
+use mpquic_wire::header::{FIXED_BIT, FirstByte, LongHeader, LongKind, ShortHeader};
 use mpquic_wire::{Writer, packet_number};
 
 /// RFC 9001 §5.4.2: the sample starts this far behind the start of the packet number.
@@ -30,6 +30,7 @@ impl Connection {
         let recorded = size.map(|(size, eliciting)| {
             let bytes = u16::try_from(size).expect("a UDP payload is below 64 KiB");
             let mut packet = Sent::new(departs, bytes, eliciting, eliciting);
+            packet.ect = self.paths[slot].mark() != Ecn::NotEct;
             packet.mtu_probe = tokens.iter().any(|t| matches!(t, Token::MtuProbe(_)));
             let Path { recovery, space, .. } = &mut self.paths[slot];
             recovery.on_sent(space, packet, &tokens);
@@ -47,6 +48,7 @@ impl Connection {
         tokens: &mut Vec<Token>,
         fill: impl FnOnce(&mut Self, &mut Frames<'_>) -> usize,
     ) -> Option<(usize, bool)> {
+        let grease = self.greases_bit();
         let path = &self.paths[slot];
         let (id, sent) = (path.id, &path.space.sent);
         let pn = sent.next_pn();
@@ -54,10 +56,13 @@ impl Connection {
         let dcid = self.cids.peer_cid(id)?;
         let keys = self.keys.as_ref()?;
         let tag_len = keys.tag_len();
-        let header = ShortHeader { dcid, pn, pn_len, key_phase: keys.phase(), spin: false };
+        let header = ShortHeader { dcid, pn, pn_len, key_phase: keys.phase(), spin: path.spin.value() };
         let frames_from = header.len();
         let frames_to = room_for_frames(out, tag_len, frames_from, pn_len)?;
         let pn_at = header.write(&mut Writer::new(out));
+        if grease {
+            out[0] &= !FIXED_BIT;
+        }
         let mut frames = Frames::new(&mut out[frames_from..frames_to], tokens);
         let at_least = fill(self, &mut frames);
         let (written, eliciting) = (frames.len(), frames.ack_eliciting());

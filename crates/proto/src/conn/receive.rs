@@ -66,8 +66,10 @@ impl Connection {
             let this = Cid::new(header.dcid());
             let same = *dcid.get_or_insert(this) == this;
             let parsed = match header {
-                PartialHeader::Long(long) if long.fixed_bit => Parsed::Long(long),
-                PartialHeader::Short(short) if short.fixed_bit => Parsed::Short(short),
+                PartialHeader::Long(long) if long.fixed_bit || self.config.greasing => Parsed::Long(long),
+                PartialHeader::Short(short) if short.fixed_bit || self.config.greasing => {
+                    Parsed::Short(short)
+                }
                 PartialHeader::Retry(retry) if retry.fixed_bit => Parsed::Retry(retry.into()),
                 PartialHeader::VersionNegotiation { scid, versions, .. } => {
                     Parsed::Versions(Cid::new(scid), versions.collect())
@@ -186,7 +188,11 @@ impl Connection {
         let keep = self.paths.iter().map(|p| p.recovery.pto_interval(Duration::from_millis(25))).max();
         let keep = keep.unwrap_or_default() * 3;
         let (header, payload) = packet.split_at_mut(payload_at);
-        let Ok(len) = keys.open(now, keep, (arrival.path, pn, first.key_phase()), header, payload) else {
+        let opened = keys.open(now, keep, (arrival.path, pn, first.key_phase()), header, payload);
+        if let Err(violation) = keys.check_order() {
+            return self.violate(now, violation);
+        }
+        let Ok(len) = opened else {
             self.counters.forged += 1;
             return self.on_forged(now, whole, &tail);
         };
@@ -199,6 +205,11 @@ impl Connection {
         }
         if slot.is_none() && !self.on_unknown_path(now, arrival, whole) {
             return;
+        }
+        if largest.is_none_or(|largest| pn > largest)
+            && let Some(slot) = self.slot(arrival.path)
+        {
+            self.paths[slot].spin.on_packet(self.role, first.spin());
         }
         self.take_in(now, Opened { level: LevelId::App, pn, arrival }, &payload[..len]);
     }
@@ -257,6 +268,8 @@ impl Connection {
             initial_rtt: self.config.initial_rtt,
             mtu_ceiling: ceiling,
             pacing: self.config.pacing,
+            ecn: self.config.ecn,
+            spin: self.config.spin,
             validation,
             limited,
         };
@@ -309,6 +322,9 @@ impl Connection {
         }
         let id = path.id;
         self.cids.rotate(id);
+        if let Some(slot) = self.slot(id) {
+            self.paths[slot].spin.reset();
+        }
         self.push_event(Event::Path(PathEvent::Moved(id)));
     }
 

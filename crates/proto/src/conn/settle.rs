@@ -42,6 +42,7 @@ impl Connection {
         if let Some(keys) = self.keys.as_mut().filter(|_| verdict.progress) {
             keys.on_ack();
         }
+        self.paths[slot].on_ecn(now, &verdict, ack.ecn);
         self.on_verdict(now, slot, &verdict);
         self.settle_tokens(LevelId::App);
         Ok(())
@@ -80,9 +81,11 @@ impl Connection {
                 path.recovery.on_mtu(path.mtu.current());
             }
         }
+        path.ecn.on_lost(verdict.ect_lost);
         let recovered = verdict.progress && path.silent;
         if recovered {
             path.silent = false;
+            path.ecn.restart(false);
             let id = path.id;
             self.push_event(Event::Path(PathEvent::Recovered(id)));
         }

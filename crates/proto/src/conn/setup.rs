@@ -63,6 +63,7 @@ pub(crate) fn local_parameters(
         max_ack_delay: config.max_ack_delay,
         active_connection_id_limit: PEER_CIDS_PER_PATH,
         initial_scid: Some(scid),
+        grease_quic_bit: config.greasing,
         max_datagram_frame_size: u64::from(config.max_datagram_frame),
         initial_max_path_id: config.multipath.then(|| PathIds::new(u32::from(config.max_paths)).local_max()),
         ..TransportParameters::default()
@@ -99,6 +100,8 @@ impl Connection {
                 initial_rtt: config.initial_rtt,
                 mtu_ceiling: config.mtu_ceiling,
                 pacing: config.pacing,
+                ecn: config.ecn,
+                spin: config.spin,
                 // The handshake itself proves the addresses of path 0; until it has, a server is limited.
                 validation: Validation::validated(),
                 limited: !client && !setup.validated,

@@ -257,6 +257,7 @@ impl Connection {
     fn on_path_pto(&mut self, now: Time, slot: usize) {
         let path = &mut self.paths[slot];
         path.recovery.on_pto();
+        path.ecn.on_pto();
         path.space.pto_since = Some(now);
         path.space.probes = if path.silent { 1 } else { PROBES };
         // RFC 9002 §6.2.4: the oldest packets are sent again, wherever there is room; they are not called lost.

@@ -68,7 +68,8 @@ impl Connection {
             let patience = self.reordering_span();
             self.streams.tune(now, patience);
         }
-        if self.keys.as_ref().is_some_and(|k| k.wants_update() && self.handshake.is_confirmed()) {
+        let after = self.config.key_update_packets;
+        if self.keys.as_ref().is_some_and(|k| self.handshake.is_confirmed() && k.wants_update(now, after)) {
             self.keys.iter_mut().for_each(crate::keys::OneRttKeys::update);
         }
         if self.keys.as_ref().is_some_and(crate::keys::OneRttKeys::is_exhausted) {
@@ -180,7 +181,7 @@ impl Connection {
         let size = self.short_packet(slot, now, &mut out[..limit], |conn, frames| {
             conn.fill_own(now, slot, frames, limit)
         })?;
-        let mut transmit = self.finish_urgent(now, slot, size);
+        let mut transmit = self.finish_marked(now, slot, size);
         transmit.tag.first = first;
         transmit.tag.count = 1;
         Some(transmit)
@@ -314,8 +315,11 @@ impl Connection {
         path.on_datagram_sent(now, len as u64, u64::from(count));
         path.recovery.pacer.on_sent(now, len as u64);
         let tag = Tag { path: path.id, first, count, credit: true };
-        let (tuple, segment) = (path.tuple, mtu.min(len));
-        Some(Transmit { tuple, len, segment, ecn: Ecn::NotEct, departs_at: departs, urgent: false, tag })
+        let (tuple, segment, ecn) = (path.tuple, mtu.min(len), path.mark());
+        if ecn != Ecn::NotEct {
+            path.ecn.on_sent(u64::from(count));
+        }
+        Some(Transmit { tuple, len, segment, ecn, departs_at: departs, urgent: false, tag })
     }
 
     fn fill_packet(&mut self, now: Time, slot: usize, acks: bool, frames: &mut Frames<'_>) {
@@ -367,7 +371,7 @@ impl Connection {
             }
             0
         })?;
-        Some(self.finish_urgent(now, slot, size))
+        Some(self.finish_marked(now, slot, size))
     }
 
     /// An ACK goes back over the path it speaks of, so that it is a clean RTT sample; if that path cannot be used, over
@@ -395,7 +399,7 @@ impl Connection {
             room
         })?;
         self.paths[slot].mtu.on_probe_sent();
-        let mut transmit = self.finish_urgent(now, slot, written);
+        let mut transmit = self.finish_marked(now, slot, written);
         transmit.urgent = false;
         transmit.tag.first = first;
         transmit.tag.count = 1;
@@ -451,6 +455,16 @@ impl Connection {
             urgent: true,
             tag,
         }
+    }
+
+    /// The same for a 1-RTT packet alone, which carries its path's ECN mark.
+    fn finish_marked(&mut self, now: Time, slot: usize, len: usize) -> Transmit {
+        let path = &mut self.paths[slot];
+        let ecn = path.mark();
+        if ecn != Ecn::NotEct {
+            path.ecn.on_sent(1);
+        }
+        Transmit { ecn, ..self.finish_urgent(now, slot, len) }
     }
 
     const fn mark_eliciting_sent(&mut self, now: Time) {

@@ -68,8 +68,7 @@ impl Endpoint {
         }
         // RFC 9000 §10.3.3: always shorter than what it answers, so that two endpoints fall silent soon.
         let len = RESET_LEN_MAX.min(datagram.len() - 1);
-        let Some(source) = self.resets.source.as_ref().filter(|_| short.fixed_bit && len >= RESET_LEN_MIN)
-        else {
+        let Some(source) = self.resets.source.as_ref().filter(|_| len >= RESET_LEN_MIN) else {
             return;
         };
         if self.replies.len() >= REPLIES_MAX || !self.gate.resets.take(now) {
