@@ -88,6 +88,18 @@ pub trait Session: Send {
     fn is_handshaking(&self) -> bool;
     /// The peer's encoded transport parameters, once they are authenticated enough to use.
     fn peer_parameters(&self) -> Option<&[u8]>;
+    /// Keys of 0-RTT packets: for sealing on a client that was here before, for opening on a server that accepts them.
+    fn early_keys(&self) -> Option<DirectionKeys> {
+        None
+    }
+    /// On a client with early keys: the server's parameters of that earlier visit.
+    fn remembered_parameters(&self) -> Option<&[u8]> {
+        None
+    }
+    /// On a client, once the handshake is done: whether the server took the 0-RTT packets.
+    fn early_accepted(&self) -> Option<bool> {
+        None
+    }
     fn alpn(&self) -> Option<&[u8]>;
     /// The peer's end-entity certificate or raw public key (DER), once known.
     fn peer_certificate(&self) -> Option<Vec<u8>>;

@@ -15,6 +15,10 @@ pub enum Event {
     DatagramReadable,
     /// The datagram queue has room again after it was full.
     DatagramWritable,
+    /// What was written before the handshake was done has arrived in time, or is sent again now.
+    EarlyData {
+        accepted: bool,
+    },
     /// The server gave us a token: the next connection to it begins with a proven address. The endpoint keeps it; to
     /// outlive the endpoint it may be stored and given to [`crate::Endpoint::remember_token`].
     TokenReceived(Vec<u8>),

@@ -42,7 +42,7 @@ pub(crate) enum Token {
         seq: u64,
     },
     HandshakeDone,
-    AddressToken,
+    Grant,
     PathAbandon(PathId),
     PathStatus {
         path: PathId,

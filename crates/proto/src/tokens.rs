@@ -190,7 +190,7 @@ impl Grants {
     pub(crate) fn write(&mut self, now: Time, rng: &mut Rng, frames: &mut Frames<'_>) {
         let Some(mint) = self.mint.as_ref().filter(|_| self.wants) else { return };
         let token = mint.new_token(now, rng, &self.hosts);
-        self.wants = !frames.push(&Frame::NewToken { token: &token }, Token::AddressToken);
+        self.wants = !frames.push(&Frame::NewToken { token: &token }, Token::Grant);
     }
 
     pub(crate) const fn lost(&mut self) {

@@ -152,7 +152,7 @@ fn a_queue_that_marks_is_kept_short_without_a_loss() {
         let mut w = World::seeded(13)
             .link_spec("a", LinkSpec::parse("50mbit/20ms").unwrap().codel(codel))
             .config(|c| {
-                c.set_controller(mpquic_policy::Entry::find(mpquic_policy::cc::ALL, controller).unwrap())
+                c.set_controller(mpquic_policy::Entry::find(mpquic_policy::cc::ALL, controller).unwrap());
             })
             .connect();
         // A slow start may overrun any queue.

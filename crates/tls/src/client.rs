@@ -36,7 +36,7 @@ impl ClientConfig {
         if pins.is_empty() {
             return Err(ConfigError::new("pins", "at least one is needed"));
         }
-        Ok(ClientBuilder { trust: Trust::Pins(pins.to_vec()), post_quantum: false })
+        Ok(ClientBuilder::new(Trust::Pins(pins.to_vec())))
     }
 
     /// Trusts servers whose certificate chains to one of `roots` and is valid for the name asked for. rustls reads
@@ -48,7 +48,7 @@ impl ClientConfig {
         if roots.is_empty() {
             return Err(ConfigError::new("root certificates", "at least one is needed"));
         }
-        Ok(ClientBuilder { trust: Trust::Roots(Arc::new(roots)), post_quantum: false })
+        Ok(ClientBuilder::new(Trust::Roots(Arc::new(roots))))
     }
 
     /// As [`ClientConfig::with_roots`], with all certificates of a PEM file's contents.
@@ -125,9 +125,30 @@ enum Trust {
 pub struct ClientBuilder {
     trust: Trust,
     post_quantum: bool,
+    servers: usize,
+    early_data: bool,
 }
 
 impl ClientBuilder {
+    const fn new(trust: Trust) -> Self {
+        Self { trust, post_quantum: false, servers: 0, early_data: false }
+    }
+
+    /// Keeps tickets of that many servers, so that a later visit needs no certificate. Off by default: tickets let a
+    /// server recognise its visitors.
+    #[must_use]
+    pub fn resumption(mut self, servers: usize) -> Self {
+        self.servers = servers;
+        self
+    }
+
+    /// Sends data with the first packet to servers that allow it. It needs tickets, and it can be replayed.
+    #[must_use]
+    pub fn early_data(mut self, on: bool) -> Self {
+        self.early_data = on;
+        self
+    }
+
     /// Prefers the hybrid key exchange X25519MLKEM768. Off by default: the ClientHello then fills two packets, and
     /// the loss of either costs the handshake a timeout.
     #[must_use]
@@ -156,7 +177,11 @@ impl ClientBuilder {
         };
         let mut tls = builder.with_no_client_auth();
         tls.alpn_protocols = alpn;
-        tls.resumption = Resumption::disabled();
+        tls.resumption = match self.servers {
+            0 => Resumption::disabled(),
+            servers => Resumption::in_memory_sessions(servers),
+        };
+        tls.enable_early_data = self.early_data;
         Ok(ClientConfig { tls: Arc::new(tls), pinned, secrets: Secrets::random() })
     }
 }

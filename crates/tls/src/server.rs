@@ -1,6 +1,6 @@
 //! The server's side: one identity, the protocols it speaks.
 //!
-//! Sends no session tickets, so there is neither resumption nor 0-RTT for now. Asks for no client certificate:
+//! Without being asked to it sends no session tickets, so there is neither resumption nor 0-RTT. Asks for no client certificate:
 //! clients are told apart above TLS.
 
 use crate::error::ConfigError;
@@ -14,8 +14,11 @@ use mpquic_proto::crypto::{
     InitialCrypto, LevelKeys, NONCE_LEN, RESET_TOKEN_LEN, ResetTokens, Sealing, ServerCrypto, Session,
 };
 use rustls::quic::ServerConnection;
-use rustls::server::NoServerSessionStorage;
+use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
 use std::sync::Arc;
+
+/// Tickets per handshake: one for each of two visits at once.
+const TICKETS: usize = 2;
 
 /// What all handshakes of a server have in common.
 pub struct ServerConfig {
@@ -26,7 +29,7 @@ pub struct ServerConfig {
 impl ServerConfig {
     #[must_use]
     pub fn with_identity(identity: Identity) -> ServerBuilder {
-        ServerBuilder { identity, post_quantum: false, master: None }
+        ServerBuilder { identity, post_quantum: false, master: None, sessions: 0, early_data: false }
     }
 }
 
@@ -76,6 +79,8 @@ pub struct ServerBuilder {
     identity: Identity,
     post_quantum: bool,
     master: Option<[u8; MASTER_SECRET_LEN]>,
+    sessions: usize,
+    early_data: bool,
 }
 
 impl fmt::Debug for ServerBuilder {
@@ -90,6 +95,22 @@ impl ServerBuilder {
     #[must_use]
     pub fn post_quantum(mut self, on: bool) -> Self {
         self.post_quantum = on;
+        self
+    }
+
+    /// Remembers that many sessions, each for one resumption. Off by default.
+    #[must_use]
+    pub fn resumption(mut self, sessions: usize) -> Self {
+        self.sessions = sessions;
+        self
+    }
+
+    /// Accepts 0-RTT from clients that resume. Off by default. A session is forgotten when it is resumed, so the table of
+    /// sessions is the register of what was seen: a replayed ClientHello finds none and its 0-RTT is refused. Tickets
+    /// older or younger than they claim (by more than ten seconds) are refused as well.
+    #[must_use]
+    pub fn early_data(mut self, on: bool) -> Self {
+        self.early_data = on;
         self
     }
 
@@ -115,8 +136,15 @@ impl ServerBuilder {
             .with_single_cert(chain, key)
             .map_err(|e| ConfigError::new("certificate and key", e))?;
         tls.alpn_protocols = alpn;
-        tls.send_tls13_tickets = 0;
-        tls.session_storage = Arc::new(NoServerSessionStorage {});
+        if self.sessions == 0 {
+            tls.send_tls13_tickets = 0;
+            tls.session_storage = Arc::new(NoServerSessionStorage {});
+        } else {
+            tls.send_tls13_tickets = TICKETS;
+            tls.session_storage = ServerSessionMemoryCache::new(self.sessions);
+            // RFC 9001 §4.6.1: the only value besides zero.
+            tls.max_early_data_size = if self.early_data { u32::MAX } else { 0 };
+        }
         let secrets = self.master.as_ref().map_or_else(Secrets::random, Secrets::from_master);
         Ok(ServerConfig { tls: Arc::new(tls), secrets })
     }

@@ -274,7 +274,7 @@ impl App for Bridge {
             Event::DatagramReadable => link.read_datagrams(connection),
             Event::DatagramWritable => link.send_datagrams(connection),
             Event::Path(event) => link.on_path_event(now, connection, event),
-            Event::Closed(_) | Event::TokenReceived(_) => {}
+            Event::Closed(_) | Event::TokenReceived(_) | Event::EarlyData { .. } => {}
         }
         self.schedule(cx, id);
     }

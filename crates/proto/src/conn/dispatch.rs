@@ -34,7 +34,7 @@ impl Connection {
         while !reader.is_empty() {
             let before = reader.remaining();
             let frame = Frame::read(&mut reader).map_err(|e| Violation::new(e.code, e.why))?;
-            if !is_allowed(&frame, opened.level) {
+            if !is_allowed(&frame, opened.level) || (opened.early && !is_allowed_early(&frame)) {
                 return Err(Violation::protocol("a frame that this packet type may not carry"));
             }
             taken.eliciting |= frame.is_ack_eliciting();
@@ -114,11 +114,12 @@ impl Connection {
 
     fn on_crypto(&mut self, now: Time, level: LevelId, offset: u64, data: &[u8]) -> Result<(), Violation> {
         let progress = self.handshake.on_crypto(level, offset, data, &mut self.rng)?;
+        self.accept_early();
         self.learn_parameters()?;
         self.on_progress(now, progress)
     }
 
-    fn on_progress(&mut self, _now: Time, progress: Progress) -> Result<(), Violation> {
+    fn on_progress(&mut self, now: Time, progress: Progress) -> Result<(), Violation> {
         if let Some((keys, next)) = progress.one_rtt {
             self.keys = Some(OneRttKeys::new(keys, next));
         }
@@ -128,6 +129,7 @@ impl Connection {
                 return Err(Violation::new(Code::from_alert(109), "no transport parameters"));
             }
             self.push_event(Event::Connected);
+            self.settle_early(now)?;
             if self.role == Role::Server {
                 self.grants.on_validated(self.paths[0].tuple.peer.ip());
                 self.handshake.confirm_as_server();
@@ -223,6 +225,28 @@ const fn is_allowed(frame: &Frame<'_>, level: LevelId) -> bool {
             _ => false,
         },
     }
+}
+
+/// RFC 9000 §12.4, §12.5 and RFC 9001 §4.6: what answers to something, or belongs to the handshake, comes later.
+const fn is_allowed_early(frame: &Frame<'_>) -> bool {
+    matches!(
+        frame,
+        Frame::Padding(_)
+            | Frame::Ping
+            | Frame::Stream { .. }
+            | Frame::ResetStream { .. }
+            | Frame::StopSending { .. }
+            | Frame::MaxData(_)
+            | Frame::MaxStreamData { .. }
+            | Frame::MaxStreams { .. }
+            | Frame::DataBlocked(_)
+            | Frame::StreamDataBlocked { .. }
+            | Frame::StreamsBlocked { .. }
+            | Frame::Datagram { .. }
+            | Frame::PathChallenge(_)
+            | Frame::NewConnectionId(NewConnectionId { multipath: false, .. })
+            | Frame::ConnectionClose { .. }
+    )
 }
 
 /// RFC 9000 §9.1.

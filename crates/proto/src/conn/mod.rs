@@ -2,12 +2,13 @@
 //! business it is, and asks the parts in a fixed order what they want to send.
 //!
 //! `receive` takes datagrams apart, `dispatch` hands their frames on, `settle` brings fates home, `transmit` builds
-//! datagrams (`packet` seals them), `timers` lets time pass, `app` is the application's side, `paths` opens and
+//! datagrams (`packet` seals them, `early` those of 0-RTT), `timers` lets time pass, `app` is the application's side, `paths` opens and
 //! closes paths, `negotiation` begins again when the server asks for it, `audit` checks the books for the simulator.
 
 mod app;
 mod audit;
 mod dispatch;
+mod early;
 pub(crate) mod negotiation;
 mod packet;
 mod paths;
@@ -34,6 +35,7 @@ use crate::path::{Fates, Path};
 use crate::path_ids::PathIds;
 use crate::stream::Streams;
 use crate::tokens::Grants;
+use early::Early;
 use mpquic_base::{Cid, Duration, PathId, Rng, Role, Time};
 use mpquic_policy::sched::{PathView, Scheduler};
 use mpquic_wire::TransportParameters;
@@ -63,6 +65,7 @@ pub struct Connection {
     tokens_received: u32,
     handshake: Handshake,
     keys: Option<OneRttKeys>,
+    early: Option<Early>,
     paths: Vec<Path>,
     path_ids: PathIds,
     cids: Cids,
@@ -108,6 +111,8 @@ pub struct ConnectionCounters {
     pub forged: u64,
     pub duplicates: u64,
     pub undecryptable: u64,
+    /// 0-RTT packets taken in.
+    pub early_packets: u64,
     /// Changes of the 1-RTT keys, by either end.
     pub key_updates: u64,
     /// Retry packets that were followed: one at the most.

@@ -66,6 +66,7 @@ impl Connection {
             path.recovery.orphan_all(&mut level.space, &mut self.fates);
         }
         self.settle_tokens(LevelId::Initial);
+        self.again_early();
         self.counters.retries += 1;
     }
 
@@ -103,6 +104,9 @@ impl Connection {
         self.cids.set_first_peer_cid(dcid);
         self.handshake = Handshake::new(session, keys, &mut self.rng);
         self.handshake.advance(&mut self.rng);
+        self.again_early();
+        self.early = None;
+        self.begin_early();
         Some(())
     }
 

@@ -11,7 +11,7 @@ use mpquic_wire::header::{FIXED_BIT, FirstByte, LongHeader, LongKind, ShortHeade
 use mpquic_wire::{Writer, packet_number};
 
 /// RFC 9001 §5.4.2: the sample starts this far behind the start of the packet number.
-const SAMPLE_OFFSET: usize = 4;
+pub(super) const SAMPLE_OFFSET: usize = 4;
 
 impl Connection {
     /// Writes one 1-RTT packet of path `slot` into `out`, at most as long as that; `None` if `fill` wrote nothing.
@@ -146,7 +146,12 @@ impl Connection {
 }
 
 /// Where the frames must end, if there is room for the shortest packet that header protection can sample.
-fn room_for_frames(out: &[u8], tag_len: usize, frames_from: usize, pn_len: usize) -> Option<usize> {
+pub(super) fn room_for_frames(
+    out: &[u8],
+    tag_len: usize,
+    frames_from: usize,
+    pn_len: usize,
+) -> Option<usize> {
     let to = out.len().checked_sub(tag_len)?;
     (to > frames_from && to >= frames_from - pn_len + SAMPLE_OFFSET).then_some(to)
 }

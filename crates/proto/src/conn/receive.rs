@@ -33,6 +33,7 @@ pub(crate) struct Arrival {
 #[derive(Debug)]
 pub(crate) struct Stashed {
     arrival: Arrival,
+    /// Whose keys it waits for; Initial stands for 0-RTT, because no Initial packet ever waits.
     level: LevelId,
     bytes: Vec<u8>,
 }
@@ -43,6 +44,8 @@ pub(super) struct Opened {
     pub(super) level: LevelId,
     pub(super) pn: u64,
     pub(super) arrival: Arrival,
+    /// It came as 0-RTT.
+    pub(super) early: bool,
 }
 
 impl Connection {
@@ -96,7 +99,7 @@ impl Connection {
         let level = match long.kind {
             LongKind::Initial => LevelId::Initial,
             LongKind::Handshake => LevelId::Handshake,
-            LongKind::ZeroRtt => return,
+            LongKind::ZeroRtt => return self.receive_early(now, arrival, long, packet),
         };
         if long.version != self.version || arrival.path != PathId::ZERO {
             return;
@@ -140,7 +143,7 @@ impl Connection {
         }
         let newest = keys.space.acks.largest().is_none_or(|largest| pn > largest);
         self.on_long_opened(long, level, arrival, newest);
-        self.take_in(now, Opened { level, pn, arrival }, &payload[..len]);
+        self.take_in(now, Opened { level, pn, arrival, early: false }, &payload[..len]);
     }
 
     /// What a genuine long-header packet proves, whatever it carries.
@@ -211,7 +214,7 @@ impl Connection {
         {
             self.paths[slot].spin.on_packet(self.role, first.spin());
         }
-        self.take_in(now, Opened { level: LevelId::App, pn, arrival }, &payload[..len]);
+        self.take_in(now, Opened { level: LevelId::App, pn, arrival, early: false }, &payload[..len]);
     }
 
     /// RFC 9000 §10.3.1: what does not decrypt may be the peer telling us that it forgot the connection.
@@ -278,7 +281,7 @@ impl Connection {
     }
 
     /// Hands the frames of a packet to the parts, then has it acknowledged.
-    fn take_in(&mut self, now: Time, opened: Opened, payload: &[u8]) {
+    pub(super) fn take_in(&mut self, now: Time, opened: Opened, payload: &[u8]) {
         let taken = match self.dispatch(now, opened, payload) {
             Ok(taken) => taken,
             Err(violation) => return self.violate(now, violation),
@@ -328,7 +331,7 @@ impl Connection {
         self.push_event(Event::Path(PathEvent::Moved(id)));
     }
 
-    fn stash(&mut self, soon: bool, arrival: Arrival, level: LevelId, packet: &[u8]) {
+    pub(super) fn stash(&mut self, soon: bool, arrival: Arrival, level: LevelId, packet: &[u8]) {
         if soon && self.stash.len() < STASH_MAX {
             self.stash.push(Stashed { arrival, level, bytes: packet.to_vec() });
         } else {
@@ -343,7 +346,12 @@ impl Connection {
         }
         let handshake = self.handshake.handshake.is_some();
         let app = self.keys.is_some() && self.handshake.is_complete();
-        let ready = |s: &Stashed| if s.level == LevelId::App { app } else { handshake };
+        let early = self.early.is_some() || self.handshake.is_complete();
+        let ready = |s: &Stashed| match s.level {
+            LevelId::Initial => early,
+            LevelId::Handshake => handshake,
+            LevelId::App => app,
+        };
         let (now_ready, waiting): (Vec<_>, Vec<_>) = self.stash.drain(..).partition(ready);
         self.stash = waiting;
         for mut stashed in now_ready {

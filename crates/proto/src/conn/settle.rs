@@ -128,7 +128,7 @@ impl Connection {
             Token::PathAbandon(path) => self.path_ids.abandon_acked(path),
             Token::NewCid { .. }
             | Token::HandshakeDone
-            | Token::AddressToken
+            | Token::Grant
             | Token::PathStatus { .. }
             | Token::MaxPathId
             | Token::PathsBlocked
@@ -145,7 +145,7 @@ impl Connection {
             Token::NewCid { path, seq } => self.cids.new_lost(path, seq),
             Token::RetireCid { path, seq } => self.cids.retire_lost(path, seq),
             Token::HandshakeDone => self.handshake.done_lost(),
-            Token::AddressToken => self.grants.lost(),
+            Token::Grant => self.grants.lost(),
             Token::PathAbandon(path) => self.path_ids.abandon_lost(path),
             Token::PathStatus { path, seq } => {
                 if let Some(slot) = self.slot(path) {

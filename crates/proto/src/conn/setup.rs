@@ -122,6 +122,7 @@ impl Connection {
             tokens_received: 0,
             handshake,
             keys: None,
+            early: None,
             paths: vec![path],
             path_ids: PathIds::new(u32::from(config.max_paths)),
             cids: Cids::new(setup.scid, setup.reset_token, setup.dcid).with_resets(setup.resets),
@@ -148,6 +149,7 @@ impl Connection {
         };
         if client {
             connection.handshake.advance(&mut connection.rng);
+            connection.begin_early();
         }
         connection
     }
@@ -163,14 +165,7 @@ impl Connection {
         })?;
         self.authenticate_cids(&parameters)?;
         self.authenticate_version(&parameters)?;
-        self.streams.on_peer_limits(&StreamLimits {
-            max_data: parameters.initial_max_data,
-            max_stream_data_bidi_local: parameters.initial_max_stream_data_bidi_local,
-            max_stream_data_bidi_remote: parameters.initial_max_stream_data_bidi_remote,
-            max_stream_data_uni: parameters.initial_max_stream_data_uni,
-            max_streams_bidi: parameters.initial_max_streams_bidi,
-            max_streams_uni: parameters.initial_max_streams_uni,
-        });
+        self.streams.on_peer_limits(&stream_limits(&parameters));
         self.datagrams.on_peer_max(parameters.max_datagram_frame_size);
         if let Some(token) = parameters.stateless_reset_token {
             self.cids.set_first_peer_token(token);
@@ -222,6 +217,17 @@ impl Connection {
         for path in self.path_ids.wanting_cids().collect::<Vec<_>>() {
             self.cids.issue(path, &mut self.rng);
         }
+    }
+}
+
+pub(super) const fn stream_limits(parameters: &TransportParameters) -> StreamLimits {
+    StreamLimits {
+        max_data: parameters.initial_max_data,
+        max_stream_data_bidi_local: parameters.initial_max_stream_data_bidi_local,
+        max_stream_data_bidi_remote: parameters.initial_max_stream_data_bidi_remote,
+        max_stream_data_uni: parameters.initial_max_stream_data_uni,
+        max_streams_bidi: parameters.initial_max_streams_bidi,
+        max_streams_uni: parameters.initial_max_streams_uni,
     }
 }
 

@@ -78,6 +78,7 @@ impl Connection {
         }
         let sent = self
             .transmit_handshake(now, out)
+            .or_else(|| self.transmit_early(now, out))
             .or_else(|| self.transmit_own(now, out))
             .or_else(|| self.transmit_data(now, out))
             .or_else(|| self.transmit_acks(now, out))
@@ -347,7 +348,7 @@ impl Connection {
     }
 
     /// `whole` is the room of an empty packet, 0 to leave datagrams alone.
-    fn fill_data(&mut self, frames: &mut Frames<'_>, whole: usize) {
+    pub(super) fn fill_data(&mut self, frames: &mut Frames<'_>, whole: usize) {
         if whole > 0 && self.datagrams.wants() {
             self.datagrams.write(frames, whole);
             if self.datagrams.take_unblocked() {

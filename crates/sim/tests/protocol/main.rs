@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod early;
 mod ecn;
 mod grease;
+mod handshake;
+mod multipath;
 mod resets;
 mod retry;
 mod rig;

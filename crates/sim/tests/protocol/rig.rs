@@ -96,14 +96,20 @@ impl Duo {
         who: Role,
         how: fn(&mut TransportParameters),
     ) -> Self {
-        let mut duo = Self::unlike(client.clone(), server.clone(), Admission::default());
         let crypto = Arc::new(Meddling(who, how));
-        let (near, far) = (Arc::new(client), Arc::new(server));
-        let server = ServerConfig { crypto: crypto.clone(), transport: far, max_connections: 16 };
+        Self::with_crypto((client, crypto.clone()), (server, crypto))
+    }
+
+    pub(crate) fn with_crypto(
+        (client, near): (TransportConfig, Arc<dyn ClientCrypto>),
+        (server, far): (TransportConfig, Arc<dyn ServerCrypto>),
+    ) -> Self {
+        let mut duo = Self::unlike(client.clone(), server.clone(), Admission::default());
+        let server = ServerConfig { crypto: far, transport: Arc::new(server), max_connections: 16 };
         duo.server = Endpoint::new(Some(server), Rng::from_number(2));
         duo.client = Endpoint::new(None, Rng::from_number(1));
         let tuple = FourTuple { local: client_address(), peer: server_address() };
-        let config = ClientConfig { crypto, transport: near };
+        let config = ClientConfig { crypto: near, transport: Arc::new(client) };
         duo.id = duo.client.connect(duo.now, &config, "server", tuple).unwrap();
         duo
     }
