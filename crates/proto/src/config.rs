@@ -43,6 +43,8 @@ pub struct TransportConfig {
     pub pacing: bool,
     /// Packets, over all paths, after which our key is replaced; the limit of the cipher may come earlier.
     pub key_update_packets: u64,
+    /// A server tells clients at which address it sees them, a client asks for that.
+    pub address_discovery: bool,
     /// Let observers measure the RTT, on all but one path in sixteen (RFC 9000 §17.4).
     pub spin: bool,
     /// Mark packets as ECN-capable where the path and the peer prove able (RFC 9000 §13.4).
@@ -81,6 +83,7 @@ impl Default for TransportConfig {
             max_in_flight_transmissions: 32,
             pacing: true,
             key_update_packets: 1 << 20,
+            address_discovery: true,
             spin: true,
             ecn: true,
             versions: SUPPORTED_VERSIONS.to_vec(),

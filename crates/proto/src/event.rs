@@ -3,6 +3,7 @@
 use crate::stream::StreamEvent;
 use mpquic_base::{Duration, FourTuple, PathId, Rate};
 use mpquic_wire::Code;
+use std::net::SocketAddr;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -37,6 +38,8 @@ pub enum PathEvent {
     Status { path: PathId, backup: bool },
     /// The peer's packets arrive from another address.
     Moved(PathId),
+    /// The peer sees our packets on the path come from this address: what a NAT made of ours.
+    Observed { path: PathId, address: SocketAddr },
     /// The path is being given up, by us or by the peer.
     Abandoned { path: PathId, code: Code },
     /// The path is gone and its resources are free.
@@ -113,4 +116,6 @@ pub struct PathStats {
     /// The path was seen to carry ECN marks, and how many of congestion the peer reported.
     pub ecn: bool,
     pub congestion_marks: u64,
+    /// Our address as the peer sees it, if it said so.
+    pub observed: Option<SocketAddr>,
 }

@@ -13,6 +13,7 @@ use crate::tokens::TOKEN_MAX;
 use mpquic_base::{PathId, Role, Time};
 use mpquic_wire::frame::NewConnectionId;
 use mpquic_wire::{Code, Frame, Reader};
+use std::net::SocketAddr;
 
 /// What a packet's frames amounted to.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +95,7 @@ impl Connection {
             Frame::PathStatus { path, seq, backup } => self.on_path_status(path, seq, backup)?,
             Frame::MaxPathId(max) => self.on_max_path_id(max)?,
             Frame::PathsBlocked(max) => self.path_ids.on_paths_blocked(max)?,
+            Frame::ObservedAddress { seq, address } => self.on_observed_address(opened, seq, address)?,
             Frame::PathCidsBlocked { path, next_seq } => self.on_path_cids_blocked(path, next_seq)?,
         }
         Ok(false)
@@ -108,6 +110,25 @@ impl Connection {
         self.tokens_received += 1;
         if self.tokens_received <= TOKENS_RECEIVED_MAX && token.len() <= TOKEN_MAX {
             self.push_event(Event::TokenReceived(token.to_vec()));
+        }
+        Ok(())
+    }
+
+    fn on_observed_address(
+        &mut self,
+        opened: Opened,
+        seq: u64,
+        address: SocketAddr,
+    ) -> Result<(), Violation> {
+        // draft-ietf-quic-address-discovery-00 §3: only for those who asked.
+        if !self.role.is_client() || !self.config.address_discovery {
+            return Err(Violation::protocol("an address that nobody asked for"));
+        }
+        let path = opened.arrival.path;
+        if let Some(slot) = self.slot(path)
+            && self.paths[slot].observed.on_observed(seq, address)
+        {
+            self.push_event(Event::Path(PathEvent::Observed { path, address }));
         }
         Ok(())
     }
@@ -256,6 +277,7 @@ const fn is_probing(frame: &Frame<'_>) -> bool {
         Frame::Padding(_)
             | Frame::PathChallenge(_)
             | Frame::PathResponse(_)
+            | Frame::ObservedAddress { .. }
             | Frame::NewConnectionId(NewConnectionId { multipath: false, .. })
     )
 }

@@ -63,6 +63,8 @@ pub struct Connection {
     initial_token: Vec<u8>,
     grants: Grants,
     tokens_received: u32,
+    /// Number of the next OBSERVED_ADDRESS.
+    observed_seq: u64,
     handshake: Handshake,
     keys: Option<OneRttKeys>,
     early: Option<Early>,
@@ -171,6 +173,14 @@ impl Connection {
     fn greases_bit(&mut self) -> bool {
         let allowed = self.peer.as_ref().is_some_and(|p| p.parameters.grease_quic_bit);
         allowed && self.config.greasing && self.rng.below(2) == 0
+    }
+
+    /// draft-ietf-quic-address-discovery-00 §3: we provide and the peer wants to receive.
+    fn tells_addresses(&self) -> bool {
+        use mpquic_wire::parameters::AddressDiscovery::{Both, Receives};
+        let wish = self.peer.as_ref().and_then(|p| p.parameters.address_discovery);
+        let provides = self.config.address_discovery && !self.role.is_client();
+        provides && matches!(wish, Some(Receives | Both))
     }
 
     fn slot(&self, id: PathId) -> Option<usize> {

@@ -91,7 +91,8 @@ impl Connection {
     fn begin_again(&mut self, version: u32) -> Option<()> {
         let attempt = self.attempt.as_ref()?;
         let mut parameters = local_parameters(&self.config, self.scid, None);
-        parameters.version_information = Some(version_information(&self.config, version, &mut self.rng));
+        parameters.version_information =
+            Some(version_information(&self.config, Role::Client, version, &mut self.rng));
         let encoded = parameters.encode(Role::Client, Some(self.rng.u64()));
         let session = Arc::clone(&attempt.crypto).start(version, &attempt.server_name, encoded).ok()?;
         let mut bytes = [0; LOCAL_CID_LEN];

@@ -273,6 +273,7 @@ impl Connection {
             pacing: self.config.pacing,
             ecn: self.config.ecn,
             spin: self.config.spin,
+            tells: self.tells_addresses(),
             validation,
             limited,
         };

@@ -133,6 +133,7 @@ impl Connection {
             | Token::MaxPathId
             | Token::PathsBlocked
             | Token::PathCidsBlocked(_)
+            | Token::ObservedAddress { .. }
             | Token::Datagram { .. }
             | Token::MtuProbe(_) => {}
             stream => self.streams.acked(stream),
@@ -150,6 +151,11 @@ impl Connection {
             Token::PathStatus { path, seq } => {
                 if let Some(slot) = self.slot(path) {
                     self.paths[slot].status.lost(seq);
+                }
+            }
+            Token::ObservedAddress { path, seq } => {
+                if let Some(slot) = self.slot(path) {
+                    self.paths[slot].observed.lost(seq);
                 }
             }
             Token::MaxPathId => self.path_ids.max_lost(),

@@ -15,7 +15,7 @@ use crate::stream::{StreamConfig, StreamLimits, Streams};
 use crate::tokens::{Grants, Mint};
 use mpquic_base::{Cid, FourTuple, PathId, Rng, Role, Time};
 use mpquic_wire::frame::RESET_TOKEN_LEN;
-use mpquic_wire::parameters::VersionInformation;
+use mpquic_wire::parameters::{AddressDiscovery, VersionInformation};
 use mpquic_wire::{Code, TransportParameters};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -64,19 +64,26 @@ pub(crate) fn local_parameters(
         active_connection_id_limit: PEER_CIDS_PER_PATH,
         initial_scid: Some(scid),
         grease_quic_bit: config.greasing,
+        address_discovery: config.address_discovery.then_some(if server.is_some() {
+            AddressDiscovery::Provides
+        } else {
+            AddressDiscovery::Receives
+        }),
         max_datagram_frame_size: u64::from(config.max_datagram_frame),
         initial_max_path_id: config.multipath.then(|| PathIds::new(u32::from(config.max_paths)).local_max()),
         ..TransportParameters::default()
     }
 }
 
-/// RFC 9368 §3: what is in use and what would do, and a version that nobody speaks (§6).
+/// RFC 9368 §3: what is in use and what would do, and a version that nobody speaks (§6). A client's list holds only
+/// versions that its first packets could be changed into, and ours cannot be changed: TLS has bound its labels.
 pub(crate) fn version_information(
     config: &TransportConfig,
+    sender: Role,
     chosen: u32,
     rng: &mut Rng,
 ) -> VersionInformation {
-    let mut available = config.versions.clone();
+    let mut available = if sender.is_client() { vec![chosen] } else { config.versions.clone() };
     if config.greasing {
         available.push(reserved_version(rng));
     }
@@ -102,6 +109,7 @@ impl Connection {
                 pacing: config.pacing,
                 ecn: config.ecn,
                 spin: config.spin,
+                tells: false,
                 // The handshake itself proves the addresses of path 0; until it has, a server is limited.
                 validation: Validation::validated(),
                 limited: !client && !setup.validated,
@@ -120,6 +128,7 @@ impl Connection {
             initial_token: setup.token,
             grants: Grants::new(setup.mint),
             tokens_received: 0,
+            observed_seq: 0,
             handshake,
             keys: None,
             early: None,
@@ -184,6 +193,9 @@ impl Connection {
             path.mtu.set_ceiling(ceiling);
         }
         self.peer = Some(Peer { parameters });
+        if self.tells_addresses() {
+            self.paths.iter_mut().for_each(|p| p.observed.start());
+        }
         Ok(())
     }
 

@@ -193,7 +193,7 @@ impl Connection {
         let path = &mut self.paths[slot];
         path.write_ack(now, super::ACK_DELAY_EXPONENT, multipath, frames);
         // RFC 9000 §8.2.1: padded to prove that the path carries it, as far as the amplification limit allows.
-        let pad = path.write_own(now, &mut self.rng, frames);
+        let pad = path.write_own(now, &mut self.rng, &mut self.observed_seq, frames);
         if path.space.probes > 0 {
             path.space.probes -= 1;
             // A probe of a living path carries what is overdue; a silent one must not swallow data.

@@ -85,7 +85,8 @@ impl Endpoint {
         let (scid, dcid) = (self.new_cid(), self.new_cid());
         let version = config.transport.versions.first().copied().unwrap_or(VERSION_1);
         let mut parameters = local_parameters(&config.transport, scid, None);
-        parameters.version_information = Some(version_information(&config.transport, version, &mut self.rng));
+        parameters.version_information =
+            Some(version_information(&config.transport, Role::Client, version, &mut self.rng));
         let encoded = parameters.encode(Role::Client, Some(self.rng.u64()));
         let crypto = Arc::clone(&config.crypto);
         let resets = self.resets.source(|| Arc::clone(&config.crypto) as Arc<dyn ResetTokens>);
@@ -176,7 +177,7 @@ impl Endpoint {
         let mut parameters = local_parameters(&server.transport, scid, Some((original, reset_token)));
         parameters.retry_scid = proof.original.map(|_| long.dcid);
         parameters.version_information =
-            Some(version_information(&server.transport, long.version, &mut self.rng));
+            Some(version_information(&server.transport, Role::Server, long.version, &mut self.rng));
         let encoded = parameters.encode(Role::Server, Some(self.rng.u64()));
         let initial_keys = server.crypto.initial_keys(long.version, &long.dcid, Role::Server);
         let Ok(session) = Arc::clone(&server.crypto).start(long.version, encoded) else {

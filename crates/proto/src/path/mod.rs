@@ -4,6 +4,7 @@
 mod delivery;
 mod ecn;
 mod mtu;
+mod observed;
 mod pacer;
 mod recovery;
 mod rtt;
@@ -13,6 +14,7 @@ mod validation;
 
 pub(crate) use ecn::{EcnReport, EcnTest};
 pub(crate) use mtu::{MTU_BASE, MtuSearch};
+pub(crate) use observed::Observed;
 pub(crate) use recovery::{AckMeta, Fates, Recovery, Verdict};
 pub(crate) use spin::Spin;
 pub(crate) use status::Status;
@@ -43,6 +45,7 @@ pub(crate) struct Path {
     pub(crate) status: Status,
     pub(crate) ecn: EcnTest,
     pub(crate) spin: Spin,
+    pub(crate) observed: Observed,
     /// Set once PATH_ABANDON was sent or received: nothing new is sent here, and at this time it is forgotten.
     pub(crate) closing: Option<Closing>,
     /// No answer for two PTO (or the link is gone): data goes elsewhere, only probes are sent here.
@@ -79,6 +82,8 @@ pub(crate) struct PathSetup {
     pub(crate) pacing: bool,
     pub(crate) ecn: bool,
     pub(crate) spin: bool,
+    /// The peer wants to know its address.
+    pub(crate) tells: bool,
     pub(crate) validation: Validation,
     /// We may send to the peer's address only what it earned.
     pub(crate) limited: bool,
@@ -96,6 +101,7 @@ impl Path {
             status: Status::default(),
             ecn: EcnTest::new(setup.ecn),
             spin: Spin::new(setup.spin, rng),
+            observed: Observed::new(setup.tells),
             closing: None,
             silent: false,
             previous: None,
@@ -159,6 +165,7 @@ impl Path {
         self.amplification = Some(Amplification { received: received as u64, sent: 0 });
         self.validation.restart(now, pto);
         self.ecn.restart(true);
+        self.observed.on_move();
     }
 
     /// Writes an ACK of this path's packets; the caller says on which path it rides by choosing `frames`.
@@ -178,12 +185,20 @@ impl Path {
         if self.closing.is_some() {
             return false;
         }
-        self.validation.has_response() || self.validation.challenge_due(now) || self.space.probes > 0
+        let tell = self.observed.wants() && self.allowance() > 0;
+        tell || self.validation.has_response() || self.validation.challenge_due(now) || self.space.probes > 0
     }
 
     /// Writes what belongs on this path alone; true if the datagram must be padded to the base MTU.
-    pub(crate) fn write_own(&mut self, now: Time, rng: &mut Rng, frames: &mut Frames<'_>) -> bool {
+    pub(crate) fn write_own(
+        &mut self,
+        now: Time,
+        rng: &mut Rng,
+        observed_seq: &mut u64,
+        frames: &mut Frames<'_>,
+    ) -> bool {
         let mut pad = false;
+        self.observed.write(self.id, self.tuple.peer, observed_seq, frames);
         while let Some(data) = self.validation.peek_response() {
             if !frames.push_untracked(&Frame::PathResponse(data)) {
                 break;
@@ -270,6 +285,7 @@ impl Path {
             spurious_losses: self.recovery.spurious_losses,
             ecn: self.ecn.is_capable(),
             congestion_marks: self.recovery.marks,
+            observed: self.observed.heard(),
         }
     }
 }

@@ -22,7 +22,7 @@ fn is_violation(duo: &Duo) -> bool {
 }
 
 fn new_cid(path: u32) -> Frame<'static> {
-    let (cid, reset_token) = (Cid::new(&[path as u8; 8]).unwrap(), [3; 16]);
+    let (cid, reset_token) = (Cid::new(&path.to_be_bytes()).unwrap(), [3; 16]);
     let path = PathId(path);
     Frame::NewConnectionId(NewConnectionId {
         path,
@@ -83,6 +83,57 @@ fn a_peer_that_waits_for_an_id_beyond_the_next_is_in_error() {
 fn retiring_the_id_on_the_packet_is_a_violation() {
     let frame = Frame::RetireConnectionId { path: PathId::ZERO, multipath: true, seq: 0 };
     assert!(is_violation(&after(TransportConfig::default(), &[frame])));
+}
+
+#[test]
+fn a_client_learns_its_address_on_every_path_and_again_when_a_nat_moves_it() {
+    let mut duo = Duo::new();
+    duo.wait(ms(100));
+    let (now, local) = (duo.now, "203.0.113.5:4000".parse().unwrap());
+    duo.connection().open_path(now, FourTuple { local, peer: server_address() }, false).unwrap();
+    duo.wait(ms(300));
+    let seen = |duo: &mut Duo| duo.connection().path_stats().map(|p| p.observed).collect::<Vec<_>>();
+    assert_eq!(seen(&mut duo), [Some(client_address()), Some(local)]);
+    // Behind a NAT the same packets come from elsewhere; what is sent there reaches the client all the same.
+    let outside = "198.51.100.99:7000".parse().unwrap();
+    for _ in 0..20 {
+        let id = duo.connection().open(Dir::Uni).unwrap();
+        duo.connection().write(id, &[1; 4000]).unwrap();
+        let up: Vec<_> = duo
+            .client_says()
+            .into_iter()
+            .map(|mut p| {
+                if p.tuple.local == client_address() {
+                    p.tuple.local = outside;
+                }
+                p
+            })
+            .collect();
+        duo.tell_server(up);
+        let down: Vec<_> = duo
+            .server_says()
+            .into_iter()
+            .map(|mut p| {
+                if p.tuple.peer == outside {
+                    p.tuple.peer = client_address();
+                }
+                p
+            })
+            .collect();
+        duo.tell_client(down);
+        duo.wait_alone(ms(20));
+    }
+    assert_eq!(seen(&mut duo), [Some(outside), Some(local)]);
+}
+
+#[test]
+fn an_address_from_a_client_or_unasked_for_is_a_violation() {
+    let frame = Frame::ObservedAddress { seq: 0, address: client_address() };
+    assert!(is_violation(&after(TransportConfig::default(), &[frame])));
+    let deaf = TransportConfig { address_discovery: false, ..TransportConfig::default() };
+    let mut duo = Duo::unlike(deaf, TransportConfig::default(), Admission::default());
+    duo.wait(ms(200));
+    assert_eq!(duo.connection().path_stats().next().unwrap().observed, None);
 }
 
 #[test]

@@ -188,6 +188,19 @@ fn a_signed_version_other_than_the_one_in_use_is_an_error_on_either_side() {
 }
 
 #[test]
+fn a_client_lists_only_the_version_that_it_begins_with() {
+    // RFC 9368 §2.2: a server may change to any version of the list without asking.
+    let listed: fn(&mut mpquic_wire::TransportParameters) = |p| {
+        let info = p.version_information.as_ref().unwrap();
+        let real: Vec<_> = info.available.iter().filter(|v| **v & 0x0f0f_0f0f != 0x0a0a_0a0a).collect();
+        assert_eq!(real, [&info.chosen]);
+    };
+    let mut duo = Duo::meddling(TransportConfig::default(), TransportConfig::default(), Role::Client, listed);
+    duo.wait(ms(200));
+    assert!(duo.is_connected());
+}
+
+#[test]
 fn a_client_that_does_not_list_the_version_it_chose_is_refused() {
     let mut duo = Duo::meddling(TransportConfig::default(), TransportConfig::default(), Role::Client, |p| {
         p.version_information.as_mut().unwrap().available = vec![VERSION_2];
