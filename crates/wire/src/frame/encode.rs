@@ -35,7 +35,8 @@ fn varints(out: &mut impl Sink, values: &[u64]) {
     values.iter().for_each(|v| out.varint(*v));
 }
 
-fn put_address(out: &mut impl Sink, address: SocketAddr) {
+fn observed(out: &mut impl Sink, frame_type: u64, seq: u64, address: SocketAddr) {
+    varints(out, &[frame_type, seq]);
     match address.ip() {
         IpAddr::V4(ip) => out.bytes(&ip.octets()),
         IpAddr::V6(ip) => out.bytes(&ip.octets()),
@@ -128,10 +129,7 @@ impl Frame<'_> {
             }
             Frame::MaxPathId(max) => varints(out, &[t::MAX_PATH_ID, u64::from(max.0)]),
             Frame::PathsBlocked(max) => varints(out, &[t::PATHS_BLOCKED, u64::from(max.0)]),
-            Frame::ObservedAddress { seq, address } => {
-                varints(out, &[self.type_of(), seq]);
-                put_address(out, address);
-            }
+            Frame::ObservedAddress { seq, address } => observed(out, self.type_of(), seq, address),
             Frame::PathCidsBlocked { path, next_seq } => {
                 varints(out, &[t::PATH_CIDS_BLOCKED, u64::from(path.0), next_seq]);
             }
