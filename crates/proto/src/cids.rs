@@ -3,12 +3,14 @@
 //! Owns which IDs exist, which one each path uses and which are to be announced or retired. The endpoint is told of
 //! every change to ours, so that it can route.
 
+use crate::crypto::ResetTokens;
 use crate::error::Violation;
 use crate::frames::{Frames, Token};
 use mpquic_base::{Cid, PathId, Rng};
 use mpquic_wire::frame::{NewConnectionId, RESET_TOKEN_LEN};
 use mpquic_wire::{Code, Frame};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Length of the connection IDs that we choose.
 pub const LOCAL_CID_LEN: usize = 8;
@@ -37,6 +39,28 @@ pub(crate) struct Cids {
     multipath: bool,
     peer_limit: u64,
     wants: bool,
+    resets: Option<ResetSource>,
+    /// Reset tokens of the peer that the endpoint knows of, and whether they may have changed.
+    listed: Vec<ResetToken>,
+    listed_stale: bool,
+    over: bool,
+}
+
+/// What our reset tokens are made of; without it, as in tests, they are random.
+#[derive(Clone)]
+struct ResetSource(Arc<dyn ResetTokens>);
+
+impl core::fmt::Debug for ResetSource {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("ResetSource")
+    }
+}
+
+/// A change to the peer's tokens that would end this connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ResetChange {
+    Add(ResetToken),
+    Remove(ResetToken),
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +106,11 @@ impl Cids {
         cids
     }
 
+    pub(crate) fn with_resets(mut self, resets: Arc<dyn ResetTokens>) -> Self {
+        self.resets = Some(ResetSource(resets));
+        self
+    }
+
     /// RFC 9000 §7.2: the client learns the server's choice from its first packet.
     pub(crate) fn set_first_peer_cid(&mut self, cid: Cid) {
         if let Some(first) = self.first_peer() {
@@ -93,6 +122,7 @@ impl Cids {
         if let Some(first) = self.first_peer() {
             first.token = Some(token);
         }
+        self.listed_stale = true;
     }
 
     fn first_peer(&mut self) -> Option<&mut PeerCid> {
@@ -108,8 +138,26 @@ impl Cids {
         out.append(&mut self.changes);
     }
 
+    /// RFC 9000 §10.3.1: only tokens of IDs in use count.
+    pub(crate) fn take_reset_changes(&mut self, out: &mut Vec<ResetChange>) {
+        if !core::mem::take(&mut self.listed_stale) {
+            return;
+        }
+        let now: Vec<ResetToken> = if self.over { Vec::new() } else { self.tokens_in_use().collect() };
+        out.extend(self.listed.iter().filter(|t| !now.contains(t)).map(|t| ResetChange::Remove(*t)));
+        out.extend(now.iter().filter(|t| !self.listed.contains(t)).map(|t| ResetChange::Add(*t)));
+        self.listed = now;
+    }
+
+    fn tokens_in_use(&self) -> impl Iterator<Item = ResetToken> + '_ {
+        let current = |p: &PeerCids| p.known.iter().find(|c| Some(c.seq) == p.current).and_then(|c| c.token);
+        self.peer.values().filter_map(current)
+    }
+
     /// Every ID of ours becomes unroutable: the connection is over.
     pub(crate) fn remove_all(&mut self) {
+        self.over = true;
+        self.listed_stale = true;
         let all: Vec<Cid> = self.local.values().flat_map(|l| &l.active).map(|c| c.cid).collect();
         self.local.clear();
         self.changes.extend(all.into_iter().map(RouteChange::Remove));
@@ -122,7 +170,10 @@ impl Cids {
         while local.active.len() < want {
             let (mut bytes, mut token) = ([0; LOCAL_CID_LEN], [0; RESET_TOKEN_LEN]);
             rng.fill(&mut bytes);
-            rng.fill(&mut token);
+            match &self.resets {
+                Some(source) => token = source.0.reset_token(&bytes),
+                None => rng.fill(&mut token),
+            }
             let cid = Cid::new(&bytes).expect("eight bytes are a connection ID");
             let seq = local.next_seq;
             local.next_seq += 1;
@@ -156,6 +207,7 @@ impl Cids {
 
     /// Puts the first known ID of `path` to use; false if there is none.
     pub(crate) fn activate(&mut self, path: PathId) -> bool {
+        self.listed_stale = true;
         let Some(peer) = self.peer.get_mut(&path) else { return false };
         if peer.current.is_none() {
             peer.current = peer.known.iter().map(|c| c.seq).min();
@@ -169,6 +221,7 @@ impl Cids {
 
     /// RFC 9000 §9.5: packets from a new address carry a new ID, if the peer gave us a spare one.
     pub(crate) fn rotate(&mut self, path: PathId) {
+        self.listed_stale = true;
         let Some(peer) = self.peer.get_mut(&path) else { return };
         let Some(current) = peer.current else { return };
         let next = peer.known.iter().map(|c| c.seq).filter(|seq| *seq > current).min();
@@ -181,6 +234,7 @@ impl Cids {
     }
 
     pub(crate) fn on_new_cid(&mut self, new: &NewConnectionId) -> Result<(), Violation> {
+        self.listed_stale = true;
         let taken = |c: &PeerCid| c.cid == new.cid;
         let elsewhere = self.peer.iter().any(|(id, p)| *id != new.path && p.known.iter().any(taken));
         if elsewhere {
@@ -246,6 +300,7 @@ impl Cids {
     /// The path is given up: the peer's IDs for it are dead at once and need no retirement frames.
     pub(crate) fn abandon_peer(&mut self, path: PathId) {
         self.peer.remove(&path);
+        self.listed_stale = true;
     }
 
     /// The path is forgotten: ours no longer lead here.
@@ -256,11 +311,7 @@ impl Cids {
 
     /// RFC 9000 §10.3.1: compares against the tokens of IDs in use, without an early exit.
     pub(crate) fn is_reset_token(&self, tail: &ResetToken) -> bool {
-        let tokens = self
-            .peer
-            .values()
-            .filter_map(|p| p.known.iter().find(|c| Some(c.seq) == p.current).and_then(|c| c.token));
-        tokens.fold(false, |found, token| {
+        self.tokens_in_use().fold(false, |found, token| {
             let differing = token.iter().zip(tail).fold(0, |acc, (a, b)| acc | (a ^ b));
             found | (differing == 0)
         })

@@ -4,6 +4,7 @@ use mpquic_base::Duration;
 use mpquic_policy::cc::{self, Controller};
 use mpquic_policy::sched::{self, Scheduler};
 use mpquic_policy::{Entry, Settings};
+use mpquic_wire::header::SUPPORTED_VERSIONS;
 
 /// Settings of one end of a connection.
 #[derive(Clone, Debug)]
@@ -40,6 +41,18 @@ pub struct TransportConfig {
     /// Transmissions that may wait for their fate: the back-pressure between the wheel and the connection.
     pub max_in_flight_transmissions: u32,
     pub pacing: bool,
+    /// Packets, over all paths, after which our key is replaced; the limit of the cipher may come earlier.
+    pub key_update_packets: u64,
+    /// A server tells clients at which address it sees them, a client asks for that.
+    pub address_discovery: bool,
+    /// Let observers measure the RTT, on all but one path in sixteen (RFC 9000 §17.4).
+    pub spin: bool,
+    /// Mark packets as ECN-capable where the path and the peer prove able (RFC 9000 §13.4).
+    pub ecn: bool,
+    /// QUIC versions, preferred first: a client begins with the first, a server speaks whichever the client chose.
+    pub versions: Vec<u32>,
+    /// Send what means nothing now and then, so that peers and middleboxes stay used to it (RFC 9287, RFC 9368 §6).
+    pub greasing: bool,
     pub controller: &'static Entry<dyn Controller>,
     pub controller_settings: Settings,
     pub scheduler: &'static Entry<dyn Scheduler>,
@@ -69,6 +82,12 @@ impl Default for TransportConfig {
             max_ack_delay: Duration::from_millis(25),
             max_in_flight_transmissions: 32,
             pacing: true,
+            key_update_packets: 1 << 20,
+            address_discovery: true,
+            spin: true,
+            ecn: true,
+            versions: SUPPORTED_VERSIONS.to_vec(),
+            greasing: true,
             controller,
             controller_settings: controller.defaults(),
             scheduler,

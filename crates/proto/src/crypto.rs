@@ -4,6 +4,8 @@
 //! catches reused packet numbers.
 
 use mpquic_base::{Cid, PathId, Role};
+pub use mpquic_wire::frame::RESET_TOKEN_LEN;
+use mpquic_wire::header::RETRY_TAG_LEN;
 use std::any::Any;
 use std::sync::Arc;
 
@@ -86,6 +88,18 @@ pub trait Session: Send {
     fn is_handshaking(&self) -> bool;
     /// The peer's encoded transport parameters, once they are authenticated enough to use.
     fn peer_parameters(&self) -> Option<&[u8]>;
+    /// Keys of 0-RTT packets: for sealing on a client that was here before, for opening on a server that accepts them.
+    fn early_keys(&self) -> Option<DirectionKeys> {
+        None
+    }
+    /// On a client with early keys: the server's parameters of that earlier visit.
+    fn remembered_parameters(&self) -> Option<&[u8]> {
+        None
+    }
+    /// On a client, once the handshake is done: whether the server took the 0-RTT packets.
+    fn early_accepted(&self) -> Option<bool> {
+        None
+    }
     fn alpn(&self) -> Option<&[u8]>;
     /// The peer's end-entity certificate or raw public key (DER), once known.
     fn peer_certificate(&self) -> Option<Vec<u8>>;
@@ -98,10 +112,29 @@ pub trait Session: Send {
 /// Keys that everybody can derive from the version and the client's first destination connection ID.
 pub trait InitialCrypto: Send + Sync {
     fn initial_keys(&self, version: u32, dcid: &Cid, role: Role) -> LevelKeys;
+    /// RFC 9001 §5.8: the tag that ends a Retry packet; `pseudo` is the Retry Pseudo-Packet.
+    fn retry_tag(&self, version: u32, pseudo: &[u8]) -> [u8; RETRY_TAG_LEN];
+}
+
+/// Bytes of the nonce that [`Sealing`] takes. Random ones may be used: too few tokens are made to ever meet twice.
+pub const NONCE_LEN: usize = 12;
+
+/// A secret of this server alone: what it seals only it (or whoever shares its secret) can read, and nobody can make.
+pub trait Sealing: Send + Sync {
+    /// Encrypts `text` and appends a tag; `bound` is authenticated with it.
+    fn seal(&self, nonce: &[u8; NONCE_LEN], bound: &[u8], text: &mut Vec<u8>);
+    /// The reverse; false if it was not sealed here, with the contents of `sealed` then undefined.
+    fn unseal(&self, nonce: &[u8; NONCE_LEN], bound: &[u8], sealed: &mut Vec<u8>) -> bool;
+}
+
+/// A static secret of an endpoint, the same after a restart and on all machines that answer for one another.
+pub trait ResetTokens: Send + Sync {
+    /// RFC 9000 §10.3.2: the token of the connection ID `cid`; nobody can tell it from randomness.
+    fn reset_token(&self, cid: &[u8]) -> [u8; RESET_TOKEN_LEN];
 }
 
 /// Starts client handshakes.
-pub trait ClientCrypto: InitialCrypto {
+pub trait ClientCrypto: InitialCrypto + ResetTokens {
     /// # Errors
     /// In words for the caller: a server name or configuration that cannot be used.
     fn start(
@@ -113,7 +146,7 @@ pub trait ClientCrypto: InitialCrypto {
 }
 
 /// Starts server handshakes.
-pub trait ServerCrypto: InitialCrypto {
+pub trait ServerCrypto: InitialCrypto + ResetTokens + Sealing {
     /// # Errors
     /// In words for the operator: a configuration that cannot be used.
     fn start(self: Arc<Self>, version: u32, parameters: Vec<u8>) -> Result<Box<dyn Session>, String>;

@@ -3,6 +3,7 @@
 use crate::stream::StreamEvent;
 use mpquic_base::{Duration, FourTuple, PathId, Rate};
 use mpquic_wire::Code;
+use std::net::SocketAddr;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -15,6 +16,13 @@ pub enum Event {
     DatagramReadable,
     /// The datagram queue has room again after it was full.
     DatagramWritable,
+    /// What was written before the handshake was done has arrived in time, or is sent again now.
+    EarlyData {
+        accepted: bool,
+    },
+    /// The server gave us a token: the next connection to it begins with a proven address. The endpoint keeps it; to
+    /// outlive the endpoint it may be stored and given to [`crate::Endpoint::remember_token`].
+    TokenReceived(Vec<u8>),
     Path(PathEvent),
 }
 
@@ -30,6 +38,8 @@ pub enum PathEvent {
     Status { path: PathId, backup: bool },
     /// The peer's packets arrive from another address.
     Moved(PathId),
+    /// The peer sees our packets on the path come from this address: what a NAT made of ours.
+    Observed { path: PathId, address: SocketAddr },
     /// The path is being given up, by us or by the peer.
     Abandoned { path: PathId, code: Code },
     /// The path is gone and its resources are free.
@@ -103,4 +113,9 @@ pub struct PathStats {
     pub packets_received: u64,
     pub packets_lost: u64,
     pub spurious_losses: u64,
+    /// The path was seen to carry ECN marks, and how many of congestion the peer reported.
+    pub ecn: bool,
+    pub congestion_marks: u64,
+    /// Our address as the peer sees it, if it said so.
+    pub observed: Option<SocketAddr>,
 }

@@ -42,6 +42,7 @@ pub(crate) enum Token {
         seq: u64,
     },
     HandshakeDone,
+    Grant,
     PathAbandon(PathId),
     PathStatus {
         path: PathId,
@@ -50,6 +51,10 @@ pub(crate) enum Token {
     MaxPathId,
     PathsBlocked,
     PathCidsBlocked(PathId),
+    ObservedAddress {
+        path: PathId,
+        seq: u64,
+    },
     /// Not sent again, but somebody wants to know.
     Datagram {
         len: u16,

@@ -4,6 +4,10 @@ use crate::crypto::{Forged, HeaderKey, LevelKeys, NextPhase, PacketKey, PhaseKey
 use crate::error::Violation;
 use mpquic_base::{Duration, PathId, Time};
 use mpquic_wire::Code;
+use std::collections::BTreeMap;
+
+/// RFC 9001 §6.5 has both ends wait for three PTO. Theirs may be longer than ours: this many times ours.
+const CALM_FACTOR: u32 = 3;
 
 pub(crate) struct OneRttKeys {
     pub(crate) header_local: Box<dyn HeaderKey>,
@@ -20,6 +24,12 @@ pub(crate) struct OneRttKeys {
     forged: u64,
     /// Our own update waits until a packet of the current phase was acknowledged.
     acked_in_phase: bool,
+    /// The lowest number that the peer used under the current key, by path.
+    lowest: BTreeMap<PathId, u64>,
+    disordered: bool,
+    /// No further update of our own before this time.
+    calm_at: Time,
+    pub(crate) updates: u64,
 }
 
 impl OneRttKeys {
@@ -36,6 +46,10 @@ impl OneRttKeys {
             sealed: 0,
             forged: 0,
             acked_in_phase: false,
+            lowest: BTreeMap::new(),
+            disordered: false,
+            calm_at: Time::ZERO,
+            updates: 0,
         }
     }
 
@@ -52,9 +66,13 @@ impl OneRttKeys {
         self.current.local.seal(path, pn, header, payload);
     }
 
-    /// RFC 9001 §6.6: an update is due well before the limit, which counts over all paths.
-    pub(crate) fn wants_update(&self) -> bool {
-        self.acked_in_phase && self.sealed >= self.current.local.confidentiality_limit() / 8 * 7
+    /// RFC 9001 §6.6: an update is due well before the limit, which counts over all paths; and after `packets`, if
+    /// nothing under the old key is awaited any more (§6.5).
+    pub(crate) fn wants_update(&self, now: Time, packets: u64) -> bool {
+        let followed = self.previous.as_ref().is_none_or(|(_, until)| until.is_some());
+        let settled = followed && self.calm_at <= now;
+        let urgent = self.sealed >= self.current.local.confidentiality_limit() / 8 * 7;
+        self.acked_in_phase && (urgent || (settled && self.sealed >= packets))
     }
 
     pub(crate) fn is_exhausted(&self) -> bool {
@@ -80,27 +98,74 @@ impl OneRttKeys {
         if phase == self.phase {
             let len = self.count(|keys| keys.current.peer.open(path, pn, header, payload))?;
             self.on_followed(now, keep);
+            self.note(path, pn);
             return Ok(len);
         }
         if self.previous.as_ref().is_some_and(|(_, until)| until.is_some_and(|at| at <= now)) {
             self.previous = None;
         }
-        // Packet numbers of different paths cannot be compared: while the old key lives, the other phase is the old one.
-        if self.previous.is_some() {
-            return self.count(|keys| {
-                keys.previous.as_ref().map_or(Err(Forged), |(key, _)| key.open(path, pn, header, payload))
-            });
+        if self.previous.is_none() {
+            let len = self.count(|keys| keys.next.peer.open(path, pn, header, payload))?;
+            self.on_new_phase(now, keep, path, pn);
+            return Ok(len);
         }
-        let len = self.count(|keys| keys.next.peer.open(path, pn, header, payload))?;
+        // Numbers of different paths cannot be compared: while the old key lives, the other phase is the old one, unless
+        // the path itself has seen the current phase at a lower number.
+        if self.lowest.get(&path).is_none_or(|low| pn <= *low) {
+            return self.count(|keys| keys.open_previous(path, pn, header, payload));
+        }
+        let mut copy = payload.to_vec();
+        self.count(|keys| {
+            if let Ok(len) = keys.next.peer.open(path, pn, header, payload) {
+                keys.on_new_phase(now, keep, path, pn);
+                return Ok(len);
+            }
+            keys.disordered |= keys.open_previous(path, pn, header, &mut copy).is_ok();
+            Err(Forged)
+        })
+    }
+
+    fn open_previous(
+        &self,
+        path: PathId,
+        pn: u64,
+        header: &[u8],
+        payload: &mut [u8],
+    ) -> Result<usize, Forged> {
+        self.previous.as_ref().map_or(Err(Forged), |(key, _)| key.open(path, pn, header, payload))
+    }
+
+    /// The peer moved on, and we follow.
+    fn on_new_phase(&mut self, now: Time, keep: Duration, path: PathId, pn: u64) {
         self.update();
         self.on_followed(now, keep);
-        Ok(len)
+        self.note(path, pn);
+    }
+
+    fn note(&mut self, path: PathId, pn: u64) {
+        // Nothing is compared once the old key is gone, nor before there was one.
+        if self.previous.is_some() {
+            let lowest = self.lowest.entry(path).or_insert(pn);
+            *lowest = pn.min(*lowest);
+        }
+    }
+
+    /// RFC 9001 §6.4: the old key is not used again after the new one.
+    pub(crate) const fn check_order(&self) -> Result<(), Violation> {
+        if self.disordered {
+            return Err(Violation::new(
+                Code::KEY_UPDATE_ERROR,
+                "an old key under a number above the new one's",
+            ));
+        }
+        Ok(())
     }
 
     /// RFC 9001 §6.1: the old key's time runs only from the first packet that the peer sent in the current phase.
     fn on_followed(&mut self, now: Time, keep: Duration) {
         if let Some((_, until @ None)) = &mut self.previous {
             *until = Some(now + keep);
+            self.calm_at = now + keep * CALM_FACTOR;
         }
     }
 
@@ -127,6 +192,8 @@ impl OneRttKeys {
         self.phase = !self.phase;
         self.sealed = 0;
         self.acked_in_phase = false;
+        self.lowest.clear();
+        self.updates += 1;
     }
 }
 

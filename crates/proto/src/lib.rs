@@ -23,13 +23,15 @@ mod path;
 mod path_ids;
 mod space;
 mod stream;
+mod tokens;
 
 pub use cids::LOCAL_CID_LEN;
 pub use config::TransportConfig;
 pub use conn::{Connection, ConnectionCounters, Fate, Tag, Transmit};
 pub use datagrams::DatagramStats;
 pub use endpoint::{
-    ClientConfig, ConnectError, ConnectionId, Endpoint, EndpointCounters, Received, ServerConfig,
+    Admission, ClientConfig, ConnectError, ConnectionId, Endpoint, EndpointCounters, Received, RetryPolicy,
+    ServerConfig,
 };
 pub use error::{Refused, Violation};
 pub use event::{CloseReason, Event, PathEvent, PathStats};

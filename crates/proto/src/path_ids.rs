@@ -182,6 +182,11 @@ impl PathIds {
         }
     }
 
+    /// The peer may not know yet that we gave the path up.
+    pub(crate) fn is_announcing(&self, path: PathId) -> bool {
+        self.abandons.iter().any(|a| a.path == path)
+    }
+
     pub(crate) fn abandon_acked(&mut self, path: PathId) {
         self.abandons.retain(|a| a.path != path);
     }

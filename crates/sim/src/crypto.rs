@@ -6,8 +6,8 @@
 
 use mpquic_base::{Cid, PathId, Role};
 use mpquic_proto::crypto::{
-    ClientCrypto, DirectionKeys, Forged, HeaderKey, InitialCrypto, LevelKeys, NewKeys, NextPhase, PacketKey,
-    PhaseKeys, ServerCrypto, Session, TlsFailure,
+    ClientCrypto, DirectionKeys, Forged, HeaderKey, InitialCrypto, LevelKeys, NONCE_LEN, NewKeys, NextPhase,
+    PacketKey, PhaseKeys, RESET_TOKEN_LEN, ResetTokens, Sealing, ServerCrypto, Session, TlsFailure,
 };
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -22,9 +22,47 @@ const CERTIFICATE_LEN: usize = 2500;
 #[derive(Debug, Default)]
 pub struct PlainCrypto;
 
+impl PlainCrypto {
+    /// The first 1-RTT keys of every connection, for tests that play an endpoint by hand.
+    #[must_use]
+    pub fn one_rtt(role: Role) -> LevelKeys {
+        level_keys(ONE_RTT, role)
+    }
+
+    /// The 0-RTT keys of every connection, for the same tests.
+    #[must_use]
+    pub fn early(role: Role) -> LevelKeys {
+        level_keys(EARLY, role)
+    }
+}
+
 impl InitialCrypto for PlainCrypto {
     fn initial_keys(&self, version: u32, dcid: &Cid, role: Role) -> LevelKeys {
         level_keys(mix(u64::from(version), dcid.as_slice()), role)
+    }
+
+    fn retry_tag(&self, version: u32, pseudo: &[u8]) -> [u8; TAG_LEN] {
+        checksum(mix(u64::from(version), b"retry"), pseudo)
+    }
+}
+
+impl ResetTokens for PlainCrypto {
+    fn reset_token(&self, cid: &[u8]) -> [u8; RESET_TOKEN_LEN] {
+        checksum(RESETS, cid)
+    }
+}
+
+impl Sealing for PlainCrypto {
+    fn seal(&self, nonce: &[u8; NONCE_LEN], bound: &[u8], text: &mut Vec<u8>) {
+        let tag = checksum(mix(mix(TOKENS, nonce), bound), text);
+        text.extend(tag);
+    }
+
+    fn unseal(&self, nonce: &[u8; NONCE_LEN], bound: &[u8], sealed: &mut Vec<u8>) -> bool {
+        let Some((text, tag)) = sealed.split_last_chunk::<TAG_LEN>() else { return false };
+        let (right, len) = (checksum(mix(mix(TOKENS, nonce), bound), text) == *tag, text.len());
+        sealed.truncate(len);
+        right
     }
 }
 
@@ -44,6 +82,63 @@ impl ServerCrypto for PlainCrypto {
     }
 }
 
+/// The same for a client that was here before and a server that remembers it: 0-RTT, accepted or not.
+#[derive(Debug, Default)]
+pub struct PlainTickets {
+    /// What the server said at the last visit.
+    pub remembered: Option<Vec<u8>>,
+    pub accepts: bool,
+}
+
+impl InitialCrypto for PlainTickets {
+    fn initial_keys(&self, version: u32, dcid: &Cid, role: Role) -> LevelKeys {
+        PlainCrypto.initial_keys(version, dcid, role)
+    }
+
+    fn retry_tag(&self, version: u32, pseudo: &[u8]) -> [u8; TAG_LEN] {
+        PlainCrypto.retry_tag(version, pseudo)
+    }
+}
+
+impl ResetTokens for PlainTickets {
+    fn reset_token(&self, cid: &[u8]) -> [u8; RESET_TOKEN_LEN] {
+        PlainCrypto.reset_token(cid)
+    }
+}
+
+impl Sealing for PlainTickets {
+    fn seal(&self, nonce: &[u8; NONCE_LEN], bound: &[u8], text: &mut Vec<u8>) {
+        PlainCrypto.seal(nonce, bound, text);
+    }
+
+    fn unseal(&self, nonce: &[u8; NONCE_LEN], bound: &[u8], sealed: &mut Vec<u8>) -> bool {
+        PlainCrypto.unseal(nonce, bound, sealed)
+    }
+}
+
+impl ClientCrypto for PlainTickets {
+    fn start(self: Arc<Self>, _: u32, _: &str, parameters: Vec<u8>) -> Result<Box<dyn Session>, String> {
+        let mut session = PlainSession::new(Role::Client);
+        session.early = self.remembered.is_some();
+        session.remembered.clone_from(&self.remembered);
+        let offer = [&parameters[..], EARLY_MARK].concat();
+        session.outbox.push(Out::Message(message(if session.early { &offer } else { &parameters })));
+        Ok(Box::new(session))
+    }
+}
+
+impl ServerCrypto for PlainTickets {
+    fn start(self: Arc<Self>, _: u32, parameters: Vec<u8>) -> Result<Box<dyn Session>, String> {
+        let mut session = PlainSession::new(Role::Server);
+        session.local = parameters;
+        session.accepts_early = self.accepts;
+        Ok(Box::new(session))
+    }
+}
+
+/// Ends the hello of a client that offers 0-RTT, and of a server that accepts it.
+const EARLY_MARK: &[u8] = b"early data!";
+
 enum Out {
     Message(Vec<u8>),
     Handshake,
@@ -59,6 +154,11 @@ struct PlainSession {
     messages_read: usize,
     outbox: Vec<Out>,
     done: bool,
+    accepts_early: bool,
+    /// Offered on a client, accepted on a server.
+    early: bool,
+    early_accepted: bool,
+    remembered: Option<Vec<u8>>,
 }
 
 impl PlainSession {
@@ -71,6 +171,10 @@ impl PlainSession {
             messages_read: 0,
             outbox: Vec::new(),
             done: false,
+            accepts_early: false,
+            early: false,
+            early_accepted: false,
+            remembered: None,
         }
     }
 
@@ -78,13 +182,19 @@ impl PlainSession {
         self.messages_read += 1;
         match (self.role, self.messages_read) {
             (Role::Server, 1) => {
-                self.peer = Some(body);
-                let hello = message(b"server hello");
+                let offer = body.strip_suffix(EARLY_MARK);
+                self.early = offer.is_some() && self.accepts_early;
+                self.peer = Some(offer.unwrap_or(&body).to_vec());
+                let accepted = [&b"server hello"[..], EARLY_MARK].concat();
+                let hello = message(if self.early { &accepted } else { b"server hello" });
                 let rest = [message(&self.local), message(&[0xce; CERTIFICATE_LEN])].concat();
                 self.outbox.extend([Out::Message(hello), Out::Handshake, Out::Message(rest), Out::OneRtt]);
             }
             (Role::Server, 2) => self.done = true,
-            (Role::Client, 1) => self.outbox.push(Out::Handshake),
+            (Role::Client, 1) => {
+                self.early_accepted = body.ends_with(EARLY_MARK);
+                self.outbox.push(Out::Handshake);
+            }
             (Role::Client, 2) => self.peer = Some(body),
             (Role::Client, 3) => {
                 self.outbox.extend([Out::Message(message(b"client finished")), Out::OneRtt]);
@@ -130,6 +240,19 @@ impl Session for PlainSession {
         self.peer.as_deref()
     }
 
+    fn early_keys(&self) -> Option<DirectionKeys> {
+        let keys = level_keys(EARLY, self.role);
+        self.early.then_some(if self.role.is_client() { keys.local } else { keys.peer })
+    }
+
+    fn remembered_parameters(&self) -> Option<&[u8]> {
+        self.remembered.as_deref()
+    }
+
+    fn early_accepted(&self) -> Option<bool> {
+        self.done.then_some(self.early_accepted)
+    }
+
     fn alpn(&self) -> Option<&[u8]> {
         Some(b"sim")
     }
@@ -153,6 +276,9 @@ impl Session for PlainSession {
 
 const HANDSHAKE: u64 = 0x1000;
 const ONE_RTT: u64 = 0x2000;
+const TOKENS: u64 = 0x3000;
+const RESETS: u64 = 0x4000;
+const EARLY: u64 = 0x5000;
 
 struct PlainPhases {
     role: Role,
@@ -220,11 +346,7 @@ impl PlainKey {
 
     fn tag(&self, path: PathId, pn: u64, header: &[u8], payload: &[u8]) -> [u8; TAG_LEN] {
         let bound = self.secret ^ u64::from(path.0).rotate_left(40) ^ pn.rotate_left(7);
-        let low = mix(mix(bound, header), payload);
-        let mut tag = [0; TAG_LEN];
-        tag[..8].copy_from_slice(&low.to_be_bytes());
-        tag[8..].copy_from_slice(&mix(low, &[1]).to_be_bytes());
-        tag
+        checksum(mix(bound, header), payload)
     }
 }
 
@@ -255,6 +377,14 @@ impl PacketKey for PlainKey {
     fn integrity_limit(&self) -> u64 {
         1 << 52
     }
+}
+
+fn checksum(secret: u64, bytes: &[u8]) -> [u8; TAG_LEN] {
+    let low = mix(secret, bytes);
+    let mut tag = [0; TAG_LEN];
+    tag[..8].copy_from_slice(&low.to_be_bytes());
+    tag[8..].copy_from_slice(&mix(low, &[1]).to_be_bytes());
+    tag
 }
 
 /// A quick mixing hash; it only has to notice damage.

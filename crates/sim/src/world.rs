@@ -404,8 +404,8 @@ impl World {
         self.transfers = transfers;
         let mut departed = Vec::new();
         self.node(side).transmit(now, &mut departed);
-        for (tuple, bytes) in departed {
-            self.push_datagram(side, tuple, bytes);
+        for (tuple, ecn, bytes) in departed {
+            self.push_datagram(side, tuple, ecn, bytes);
         }
     }
 
@@ -419,7 +419,7 @@ impl World {
     }
 
     /// Every address leads over exactly one link; a NAT on it may have moved the client's port.
-    fn push_datagram(&mut self, side: Side, tuple: FourTuple, bytes: Vec<u8>) {
+    fn push_datagram(&mut self, side: Side, tuple: FourTuple, ecn: Ecn, bytes: Vec<u8>) {
         let now = self.now;
         let size = bytes.len() + PACKET_OVERHEAD;
         let Some(link) = (0..self.names.len()).find(|&l| {
@@ -433,12 +433,12 @@ impl World {
         outside.set_port(outside.port() + u16::try_from(self.rebinds[link] % 10_000).unwrap_or(0));
         match side {
             Side::Client => {
-                self.links.push(link, Way::Up, now, (outside, SERVER, bytes), size, Ecn::NotEct);
+                self.links.push(link, Way::Up, now, (outside, SERVER, bytes), size, ecn);
             }
             // An address that the NAT has forgotten leads nowhere.
             Side::Server if tuple.peer == outside => {
                 let to = client_address(link);
-                self.links.push(link, Way::Down, now, (SERVER, to, bytes), size, Ecn::NotEct);
+                self.links.push(link, Way::Down, now, (SERVER, to, bytes), size, ecn);
             }
             Side::Server => {}
         }

@@ -2,7 +2,7 @@
 
 use mpquic_base::{Duration, PathId};
 use mpquic_proto::{Event, PathEvent};
-use mpquic_sim::link::Way;
+use mpquic_sim::link::{CodelSpec, LinkSpec, Way};
 use mpquic_sim::profile::Profile;
 use mpquic_sim::{Side, World};
 
@@ -252,4 +252,42 @@ fn a_path_on_which_data_keeps_arriving_is_not_called_silent_for_a_late_ack() {
     w.deliver(&[sent], secs(20));
     let silent = |e: &&(Side, Event)| matches!(e, (_, Event::Path(PathEvent::Silent(_))));
     assert_eq!(w.events().iter().find(silent), None);
+}
+
+#[test]
+fn a_queue_that_marks_is_kept_short_without_a_loss() {
+    for controller in ["cubic", "bbr"] {
+        let codel = CodelSpec { ecn: true, ..CodelSpec::default() };
+        let mut w = World::seeded(13)
+            .link_spec("a", LinkSpec::parse("50mbit/20ms").unwrap().codel(codel))
+            .config(|c| {
+                c.set_controller(mpquic_policy::Entry::find(mpquic_policy::cc::ALL, controller).unwrap());
+            })
+            .connect();
+        // A slow start may overrun any queue.
+        let first = w.send(Side::Server, 10_000_000);
+        w.deliver(&[first], secs(20));
+        let before = w.server_path("a").packets_lost;
+        let second = w.send(Side::Server, 30_000_000);
+        let took = w.deliver(&[second], secs(20));
+        let path = w.server_path("a");
+        assert!(path.ecn && path.congestion_marks > 0, "{controller}: {path:?}");
+        assert!(path.packets_lost - before < 30, "{controller}: {} of 21000", path.packets_lost - before);
+        assert!(took < ms(6200), "{controller} took {took:?}; the bare bytes need 4.8 s");
+    }
+}
+
+#[test]
+fn keys_change_under_way_on_unlike_and_lossy_paths_without_a_forgery() {
+    let mut w = World::seeded(14)
+        .link("near", "50mbit/5ms/1%")
+        .link("far", "50mbit/80ms/1%")
+        .config(|c| c.key_update_packets = 400)
+        .connect();
+    let sent = [w.send(Side::Server, 20_000_000), w.send(Side::Client, 5_000_000)];
+    w.deliver(&sent, secs(30));
+    let id = w.node(Side::Client).id(0).unwrap();
+    let counters = w.node(Side::Client).connection(id).unwrap().counters();
+    assert!(counters.key_updates >= 1, "{counters:?}");
+    assert_eq!(counters.forged, 0, "{counters:?}");
 }

@@ -6,10 +6,11 @@
 use crate::error::ConfigError;
 use crate::pin::{Pin, PinVerifier};
 use crate::provider::{alpn_list, initial_keys, provider, quic_version};
+use crate::secrets::{Secrets, retry_tag};
 use crate::session::TlsSession;
 use core::fmt;
 use mpquic_base::{Cid, Role};
-use mpquic_proto::crypto::{ClientCrypto, InitialCrypto, LevelKeys, Session};
+use mpquic_proto::crypto::{ClientCrypto, InitialCrypto, LevelKeys, RESET_TOKEN_LEN, ResetTokens, Session};
 use rustls::RootCertStore;
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 pub struct ClientConfig {
     tls: Arc<rustls::ClientConfig>,
     pinned: bool,
+    secrets: Secrets,
 }
 
 impl ClientConfig {
@@ -34,7 +36,7 @@ impl ClientConfig {
         if pins.is_empty() {
             return Err(ConfigError::new("pins", "at least one is needed"));
         }
-        Ok(ClientBuilder { trust: Trust::Pins(pins.to_vec()), post_quantum: false })
+        Ok(ClientBuilder::new(Trust::Pins(pins.to_vec())))
     }
 
     /// Trusts servers whose certificate chains to one of `roots` and is valid for the name asked for. rustls reads
@@ -46,7 +48,7 @@ impl ClientConfig {
         if roots.is_empty() {
             return Err(ConfigError::new("root certificates", "at least one is needed"));
         }
-        Ok(ClientBuilder { trust: Trust::Roots(Arc::new(roots)), post_quantum: false })
+        Ok(ClientBuilder::new(Trust::Roots(Arc::new(roots))))
     }
 
     /// As [`ClientConfig::with_roots`], with all certificates of a PEM file's contents.
@@ -78,6 +80,16 @@ impl ClientConfig {
 impl InitialCrypto for ClientConfig {
     fn initial_keys(&self, version: u32, dcid: &Cid, role: Role) -> LevelKeys {
         initial_keys(version, dcid, role)
+    }
+
+    fn retry_tag(&self, version: u32, pseudo: &[u8]) -> [u8; 16] {
+        retry_tag(version, pseudo)
+    }
+}
+
+impl ResetTokens for ClientConfig {
+    fn reset_token(&self, cid: &[u8]) -> [u8; RESET_TOKEN_LEN] {
+        self.secrets.reset_token(cid)
     }
 }
 
@@ -113,9 +125,30 @@ enum Trust {
 pub struct ClientBuilder {
     trust: Trust,
     post_quantum: bool,
+    servers: usize,
+    early_data: bool,
 }
 
 impl ClientBuilder {
+    const fn new(trust: Trust) -> Self {
+        Self { trust, post_quantum: false, servers: 0, early_data: false }
+    }
+
+    /// Keeps tickets of that many servers, so that a later visit needs no certificate. Off by default: tickets let a
+    /// server recognise its visitors.
+    #[must_use]
+    pub fn resumption(mut self, servers: usize) -> Self {
+        self.servers = servers;
+        self
+    }
+
+    /// Sends data with the first packet to servers that allow it. It needs tickets, and it can be replayed.
+    #[must_use]
+    pub fn early_data(mut self, on: bool) -> Self {
+        self.early_data = on;
+        self
+    }
+
     /// Prefers the hybrid key exchange X25519MLKEM768. Off by default: the ClientHello then fills two packets, and
     /// the loss of either costs the handshake a timeout.
     #[must_use]
@@ -144,8 +177,12 @@ impl ClientBuilder {
         };
         let mut tls = builder.with_no_client_auth();
         tls.alpn_protocols = alpn;
-        tls.resumption = Resumption::disabled();
-        Ok(ClientConfig { tls: Arc::new(tls), pinned })
+        tls.resumption = match self.servers {
+            0 => Resumption::disabled(),
+            servers => Resumption::in_memory_sessions(servers),
+        };
+        tls.enable_early_data = self.early_data;
+        Ok(ClientConfig { tls: Arc::new(tls), pinned, secrets: Secrets::random() })
     }
 }
 

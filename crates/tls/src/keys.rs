@@ -22,7 +22,7 @@ pub(crate) fn level(keys: quic::Keys) -> LevelKeys {
     LevelKeys { local: direction(keys.local), peer: direction(keys.remote) }
 }
 
-fn direction(keys: quic::DirectionalKeys) -> DirectionKeys {
+pub(crate) fn direction(keys: quic::DirectionalKeys) -> DirectionKeys {
     DirectionKeys { header: Box::new(Header(keys.header)), packet: packet(keys.packet) }
 }
 

@@ -4,8 +4,7 @@
 //! objects, and alerts. The provider is always named explicitly, so a process-wide default is never consulted, and
 //! there is no way to switch the verification of the server off.
 //!
-//! Not here yet: 0-RTT and session resumption. Servers send no tickets and clients keep none, so every handshake
-//! is a full one.
+//! Resumption and 0-RTT are off until they are asked for, on both sides.
 
 #![forbid(unsafe_code)]
 
@@ -17,6 +16,7 @@ mod pin;
 mod provider;
 #[cfg(test)]
 mod rig;
+mod secrets;
 mod server;
 mod session;
 
@@ -25,5 +25,6 @@ pub use error::ConfigError;
 pub use identity::{Identity, KeyKind};
 pub use pin::{Fingerprint, Pin};
 pub use rustls::RootCertStore;
+pub use secrets::MASTER_SECRET_LEN;
 pub use server::{ServerBuilder, ServerConfig};
 pub use session::TlsSession;

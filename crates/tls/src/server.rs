@@ -1,34 +1,61 @@
 //! The server's side: one identity, the protocols it speaks.
 //!
-//! Sends no session tickets, so there is neither resumption nor 0-RTT for now. Asks for no client certificate:
+//! Without being asked to it sends no session tickets, so there is neither resumption nor 0-RTT. Asks for no client certificate:
 //! clients are told apart above TLS.
 
 use crate::error::ConfigError;
 use crate::identity::Identity;
 use crate::provider::{alpn_list, initial_keys, provider, quic_version};
+use crate::secrets::{MASTER_SECRET_LEN, Secrets, retry_tag};
 use crate::session::TlsSession;
 use core::fmt;
 use mpquic_base::{Cid, Role};
-use mpquic_proto::crypto::{InitialCrypto, LevelKeys, ServerCrypto, Session};
+use mpquic_proto::crypto::{
+    InitialCrypto, LevelKeys, NONCE_LEN, RESET_TOKEN_LEN, ResetTokens, Sealing, ServerCrypto, Session,
+};
 use rustls::quic::ServerConnection;
-use rustls::server::NoServerSessionStorage;
+use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
 use std::sync::Arc;
+
+/// Tickets per handshake: one for each of two visits at once.
+const TICKETS: usize = 2;
 
 /// What all handshakes of a server have in common.
 pub struct ServerConfig {
     tls: Arc<rustls::ServerConfig>,
+    secrets: Secrets,
 }
 
 impl ServerConfig {
     #[must_use]
     pub fn with_identity(identity: Identity) -> ServerBuilder {
-        ServerBuilder { identity, post_quantum: false }
+        ServerBuilder { identity, post_quantum: false, master: None, sessions: 0, early_data: false }
     }
 }
 
 impl InitialCrypto for ServerConfig {
     fn initial_keys(&self, version: u32, dcid: &Cid, role: Role) -> LevelKeys {
         initial_keys(version, dcid, role)
+    }
+
+    fn retry_tag(&self, version: u32, pseudo: &[u8]) -> [u8; 16] {
+        retry_tag(version, pseudo)
+    }
+}
+
+impl Sealing for ServerConfig {
+    fn seal(&self, nonce: &[u8; NONCE_LEN], bound: &[u8], text: &mut Vec<u8>) {
+        self.secrets.seal(nonce, bound, text);
+    }
+
+    fn unseal(&self, nonce: &[u8; NONCE_LEN], bound: &[u8], sealed: &mut Vec<u8>) -> bool {
+        self.secrets.unseal(nonce, bound, sealed)
+    }
+}
+
+impl ResetTokens for ServerConfig {
+    fn reset_token(&self, cid: &[u8]) -> [u8; RESET_TOKEN_LEN] {
+        self.secrets.reset_token(cid)
     }
 }
 
@@ -48,10 +75,18 @@ impl fmt::Debug for ServerConfig {
 }
 
 /// A [`ServerConfig`] that knows who it is and lacks its application protocols.
-#[derive(Debug)]
 pub struct ServerBuilder {
     identity: Identity,
     post_quantum: bool,
+    master: Option<[u8; MASTER_SECRET_LEN]>,
+    sessions: usize,
+    early_data: bool,
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder").field("identity", &self.identity).finish_non_exhaustive()
+    }
 }
 
 impl ServerBuilder {
@@ -60,6 +95,30 @@ impl ServerBuilder {
     #[must_use]
     pub fn post_quantum(mut self, on: bool) -> Self {
         self.post_quantum = on;
+        self
+    }
+
+    /// Remembers that many sessions, each for one resumption. Off by default.
+    #[must_use]
+    pub fn resumption(mut self, sessions: usize) -> Self {
+        self.sessions = sessions;
+        self
+    }
+
+    /// Accepts 0-RTT from clients that resume. Off by default. A session is forgotten when it is resumed, so the table of
+    /// sessions is the register of what was seen: a replayed ClientHello finds none and its 0-RTT is refused. Tickets
+    /// older or younger than they claim (by more than ten seconds) are refused as well.
+    #[must_use]
+    pub fn early_data(mut self, on: bool) -> Self {
+        self.early_data = on;
+        self
+    }
+
+    /// What tokens are made of, those of stateless resets too. Without one they are made of a random secret, and none
+    /// outlives the process.
+    #[must_use]
+    pub fn master_secret(mut self, secret: [u8; MASTER_SECRET_LEN]) -> Self {
+        self.master = Some(secret);
         self
     }
 
@@ -77,8 +136,16 @@ impl ServerBuilder {
             .with_single_cert(chain, key)
             .map_err(|e| ConfigError::new("certificate and key", e))?;
         tls.alpn_protocols = alpn;
-        tls.send_tls13_tickets = 0;
-        tls.session_storage = Arc::new(NoServerSessionStorage {});
-        Ok(ServerConfig { tls: Arc::new(tls) })
+        if self.sessions == 0 {
+            tls.send_tls13_tickets = 0;
+            tls.session_storage = Arc::new(NoServerSessionStorage {});
+        } else {
+            tls.send_tls13_tickets = TICKETS;
+            tls.session_storage = ServerSessionMemoryCache::new(self.sessions);
+            // RFC 9001 §4.6.1: the only value besides zero.
+            tls.max_early_data_size = if self.early_data { u32::MAX } else { 0 };
+        }
+        let secrets = self.master.as_ref().map_or_else(Secrets::random, Secrets::from_master);
+        Ok(ServerConfig { tls: Arc::new(tls), secrets })
     }
 }

@@ -3,10 +3,10 @@
 //! Adds two things to rustls: every failure has an alert, and a session that failed stays failed (it neither reads
 //! nor writes again, whatever the peer still sends).
 
-use crate::keys::new_keys;
+use crate::keys::{direction, new_keys};
 use crate::pin::PinMismatch;
 use core::fmt;
-use mpquic_proto::crypto::{NewKeys, Session, TlsFailure};
+use mpquic_proto::crypto::{DirectionKeys, NewKeys, Session, TlsFailure};
 use rustls::quic::Connection;
 use rustls::{AlertDescription, CertificateError, Error};
 use std::any::Any;
@@ -17,12 +17,16 @@ const REASON_LIMIT: usize = 200;
 /// What [`Session::as_any`] of a session of this crate can be cast to.
 pub struct TlsSession {
     tls: Connection,
+    /// A client's: the server's parameters of an earlier visit, which rustls shows until the new ones come.
+    remembered: Option<Vec<u8>>,
     failure: Option<TlsFailure>,
 }
 
 impl TlsSession {
     pub(crate) fn new(tls: impl Into<Connection>) -> Self {
-        Self { tls: tls.into(), failure: None }
+        let tls = tls.into();
+        let remembered = tls.quic_transport_parameters().map(<[u8]>::to_vec);
+        Self { tls, remembered, failure: None }
     }
 
     /// The name of the cipher suite, once agreed, as rustls spells it (`TLS13_AES_128_GCM_SHA256`).
@@ -75,7 +79,24 @@ impl Session for TlsSession {
     }
 
     fn peer_parameters(&self) -> Option<&[u8]> {
-        self.tls.quic_transport_parameters()
+        // What is remembered is not what this server says now.
+        let stale = self.remembered.is_some() && self.tls.is_handshaking();
+        self.tls.quic_transport_parameters().filter(|_| !stale)
+    }
+
+    fn early_keys(&self) -> Option<DirectionKeys> {
+        self.tls.zero_rtt_keys().map(direction)
+    }
+
+    fn remembered_parameters(&self) -> Option<&[u8]> {
+        self.remembered.as_deref()
+    }
+
+    fn early_accepted(&self) -> Option<bool> {
+        match &self.tls {
+            Connection::Client(client) if !client.is_handshaking() => Some(client.is_early_data_accepted()),
+            _ => None,
+        }
     }
 
     fn alpn(&self) -> Option<&[u8]> {

@@ -1,6 +1,7 @@
 //! The rules of the house: the list. Each is a function from the repository to what breaks the rule.
 
 mod arrows;
+mod conformance;
 mod docs;
 mod leftovers;
 mod registry;
@@ -31,6 +32,7 @@ pub(crate) const ALL: &[Rule] = &[
     docs::crates_on_the_map,
     docs::decision_numbers,
     docs::decision_headings,
+    conformance::named_tests,
 ];
 
 /// One breach of one rule.

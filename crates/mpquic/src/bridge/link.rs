@@ -270,6 +270,7 @@ impl Link {
             | PathEvent::Recovered(_)
             | PathEvent::Status { .. }
             | PathEvent::Moved(_)
+            | PathEvent::Observed { .. }
             | PathEvent::Closed(_) => {}
         }
         self.shared.on_path_event(event);

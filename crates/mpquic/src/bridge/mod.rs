@@ -325,7 +325,7 @@ impl App for Bridge {
                 link.on_path_event(now, connection, event);
                 link.give_up_lost(now, connection, &self.door);
             }
-            Event::Closed(_) => {}
+            Event::Closed(_) | Event::TokenReceived(_) | Event::EarlyData { .. } => {}
         }
         self.schedule(cx, id);
     }

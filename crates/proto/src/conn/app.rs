@@ -158,8 +158,9 @@ impl Connection {
     }
 
     #[must_use]
-    pub const fn counters(&self) -> ConnectionCounters {
-        self.counters
+    pub fn counters(&self) -> ConnectionCounters {
+        let key_updates = self.keys.as_ref().map_or(0, |keys| keys.updates);
+        ConnectionCounters { key_updates, ..self.counters }
     }
 
     /// The application protocol that both ends agreed on.

@@ -9,9 +9,11 @@ use crate::handshake::{LevelId, Progress};
 use crate::keys::OneRttKeys;
 use crate::path_ids::Known;
 use crate::stream::Absorbed;
+use crate::tokens::TOKEN_MAX;
 use mpquic_base::{PathId, Role, Time};
 use mpquic_wire::frame::NewConnectionId;
 use mpquic_wire::{Code, Frame, Reader};
+use std::net::SocketAddr;
 
 /// What a packet's frames amounted to.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +35,7 @@ impl Connection {
         while !reader.is_empty() {
             let before = reader.remaining();
             let frame = Frame::read(&mut reader).map_err(|e| Violation::new(e.code, e.why))?;
-            if !is_allowed(&frame, opened.level) {
+            if !is_allowed(&frame, opened.level) || (opened.early && !is_allowed_early(&frame)) {
                 return Err(Violation::protocol("a frame that this packet type may not carry"));
             }
             taken.eliciting |= frame.is_ack_eliciting();
@@ -81,7 +83,7 @@ impl Connection {
                     self.push_event(Event::DatagramReadable);
                 }
             }
-            Frame::NewToken { .. } => self.client_only("a token from a client")?,
+            Frame::NewToken { token } => self.on_new_token(token)?,
             Frame::HandshakeDone => self.on_handshake_done()?,
             Frame::NewConnectionId(ref new) => self.on_new_cid(new)?,
             Frame::RetireConnectionId { path, multipath, seq } => {
@@ -93,6 +95,7 @@ impl Connection {
             Frame::PathStatus { path, seq, backup } => self.on_path_status(path, seq, backup)?,
             Frame::MaxPathId(max) => self.on_max_path_id(max)?,
             Frame::PathsBlocked(max) => self.path_ids.on_paths_blocked(max)?,
+            Frame::ObservedAddress { seq, address } => self.on_observed_address(opened, seq, address)?,
             Frame::PathCidsBlocked { path, next_seq } => self.on_path_cids_blocked(path, next_seq)?,
         }
         Ok(false)
@@ -102,13 +105,42 @@ impl Connection {
         if self.role.is_client() { Ok(()) } else { Err(Violation::protocol(why)) }
     }
 
+    fn on_new_token(&mut self, token: &[u8]) -> Result<(), Violation> {
+        self.client_only("a token from a client")?;
+        self.tokens_received += 1;
+        if self.tokens_received <= TOKENS_RECEIVED_MAX && token.len() <= TOKEN_MAX {
+            self.push_event(Event::TokenReceived(token.to_vec()));
+        }
+        Ok(())
+    }
+
+    fn on_observed_address(
+        &mut self,
+        opened: Opened,
+        seq: u64,
+        address: SocketAddr,
+    ) -> Result<(), Violation> {
+        // draft-ietf-quic-address-discovery-00 §3: only for those who asked.
+        if !self.role.is_client() || !self.config.address_discovery {
+            return Err(Violation::protocol("an address that nobody asked for"));
+        }
+        let path = opened.arrival.path;
+        if let Some(slot) = self.slot(path)
+            && self.paths[slot].observed.on_observed(seq, address)
+        {
+            self.push_event(Event::Path(PathEvent::Observed { path, address }));
+        }
+        Ok(())
+    }
+
     fn on_crypto(&mut self, now: Time, level: LevelId, offset: u64, data: &[u8]) -> Result<(), Violation> {
         let progress = self.handshake.on_crypto(level, offset, data, &mut self.rng)?;
+        self.accept_early();
         self.learn_parameters()?;
         self.on_progress(now, progress)
     }
 
-    fn on_progress(&mut self, _now: Time, progress: Progress) -> Result<(), Violation> {
+    fn on_progress(&mut self, now: Time, progress: Progress) -> Result<(), Violation> {
         if let Some((keys, next)) = progress.one_rtt {
             self.keys = Some(OneRttKeys::new(keys, next));
         }
@@ -118,7 +150,9 @@ impl Connection {
                 return Err(Violation::new(Code::from_alert(109), "no transport parameters"));
             }
             self.push_event(Event::Connected);
+            self.settle_early(now)?;
             if self.role == Role::Server {
+                self.grants.on_validated(self.paths[0].tuple.peer.ip());
                 self.handshake.confirm_as_server();
                 self.discard_level(LevelId::Handshake);
             }
@@ -196,6 +230,8 @@ impl Connection {
     }
 }
 
+/// Tokens that a server may hand out on one connection; further ones are of no use to anybody.
+const TOKENS_RECEIVED_MAX: u32 = 64;
 /// Bytes of an application's reason that are sent.
 const CLOSE_REASON_MAX: usize = 256;
 
@@ -212,6 +248,28 @@ const fn is_allowed(frame: &Frame<'_>, level: LevelId) -> bool {
     }
 }
 
+/// RFC 9000 §12.4, §12.5 and RFC 9001 §4.6: what answers to something, or belongs to the handshake, comes later.
+const fn is_allowed_early(frame: &Frame<'_>) -> bool {
+    matches!(
+        frame,
+        Frame::Padding(_)
+            | Frame::Ping
+            | Frame::Stream { .. }
+            | Frame::ResetStream { .. }
+            | Frame::StopSending { .. }
+            | Frame::MaxData(_)
+            | Frame::MaxStreamData { .. }
+            | Frame::MaxStreams { .. }
+            | Frame::DataBlocked(_)
+            | Frame::StreamDataBlocked { .. }
+            | Frame::StreamsBlocked { .. }
+            | Frame::Datagram { .. }
+            | Frame::PathChallenge(_)
+            | Frame::NewConnectionId(NewConnectionId { multipath: false, .. })
+            | Frame::ConnectionClose { .. }
+    )
+}
+
 /// RFC 9000 §9.1.
 const fn is_probing(frame: &Frame<'_>) -> bool {
     matches!(
@@ -219,6 +277,7 @@ const fn is_probing(frame: &Frame<'_>) -> bool {
         Frame::Padding(_)
             | Frame::PathChallenge(_)
             | Frame::PathResponse(_)
+            | Frame::ObservedAddress { .. }
             | Frame::NewConnectionId(NewConnectionId { multipath: false, .. })
     )
 }

@@ -2,12 +2,14 @@
 //! business it is, and asks the parts in a fixed order what they want to send.
 //!
 //! `receive` takes datagrams apart, `dispatch` hands their frames on, `settle` brings fates home, `transmit` builds
-//! datagrams (`packet` seals them), `timers` lets time pass, `app` is the application's side, `paths` opens and
-//! closes paths, `audit` checks the books for the simulator.
+//! datagrams (`packet` seals them, `early` those of 0-RTT), `timers` lets time pass, `app` is the application's side, `paths` opens and
+//! closes paths, `negotiation` begins again when the server asks for it, `audit` checks the books for the simulator.
 
 mod app;
 mod audit;
 mod dispatch;
+mod early;
+pub(crate) mod negotiation;
 mod packet;
 mod paths;
 mod receive;
@@ -17,10 +19,11 @@ mod tail;
 mod timers;
 mod transmit;
 
-pub(crate) use receive::{Arrival, INITIAL_DATAGRAM_MIN};
+pub(crate) use packet::protect;
+pub(crate) use receive::{Arrival, INITIAL_DATAGRAM_MIN, RESET_LEN_MIN};
 pub use transmit::{Fate, Tag, Transmit};
 
-use crate::cids::{Cids, RouteChange};
+use crate::cids::{Cids, ResetChange, RouteChange};
 use crate::close::{Close, CloseFrame};
 use crate::config::TransportConfig;
 use crate::datagrams::Datagrams;
@@ -32,9 +35,12 @@ use crate::keys::OneRttKeys;
 use crate::path::{Fates, Path};
 use crate::path_ids::PathIds;
 use crate::stream::Streams;
+use crate::tokens::Grants;
+use early::Early;
 use mpquic_base::{Cid, Duration, PathId, Rng, Role, Time};
 use mpquic_policy::sched::{PathView, Scheduler};
 use mpquic_wire::TransportParameters;
+use negotiation::Attempt;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -52,8 +58,17 @@ pub struct Connection {
     scid: Cid,
     /// The ID that the client chose for the server before it knew better.
     first_dcid: Cid,
+    /// What a client needs to begin again; the source ID of the Retry it followed and the token for its Initial packets.
+    attempt: Option<Attempt>,
+    retry_scid: Option<Cid>,
+    initial_token: Vec<u8>,
+    grants: Grants,
+    tokens_received: u32,
+    /// Number of the next OBSERVED_ADDRESS.
+    observed_seq: u64,
     handshake: Handshake,
     keys: Option<OneRttKeys>,
+    early: Option<Early>,
     paths: Vec<Path>,
     path_ids: PathIds,
     cids: Cids,
@@ -101,6 +116,12 @@ pub struct ConnectionCounters {
     pub forged: u64,
     pub duplicates: u64,
     pub undecryptable: u64,
+    /// 0-RTT packets taken in.
+    pub early_packets: u64,
+    /// Changes of the 1-RTT keys, by either end.
+    pub key_updates: u64,
+    /// Retry packets that were followed: one at the most.
+    pub retries: u64,
     /// Packets left unacknowledged because a stream was too fragmented to take them.
     pub refused: u64,
 }
@@ -141,10 +162,28 @@ impl Connection {
         self.cids.take_changes(out);
     }
 
+    pub(crate) fn take_reset_changes(&mut self, out: &mut Vec<ResetChange>) {
+        self.cids.take_reset_changes(out);
+    }
+
     /// At least one packet of the peer proved genuine.
     pub(crate) fn heard_from_peer(&mut self) -> bool {
         let initial = self.handshake.level(LevelId::Initial);
         initial.is_none_or(|l| l.space.acks.largest().is_some()) || !self.close.is_open()
+    }
+
+    /// RFC 9287 §3.1: the QUIC bit is sent as zero now and then, if the peer said that it does not care.
+    fn greases_bit(&mut self) -> bool {
+        let allowed = self.peer.as_ref().is_some_and(|p| p.parameters.grease_quic_bit);
+        allowed && self.config.greasing && self.rng.below(2) == 0
+    }
+
+    /// draft-ietf-quic-address-discovery-00 §3: we provide and the peer wants to receive.
+    fn tells_addresses(&self) -> bool {
+        use mpquic_wire::parameters::AddressDiscovery::{Both, Receives};
+        let wish = self.peer.as_ref().and_then(|p| p.parameters.address_discovery);
+        let provides = self.config.address_discovery && !self.role.is_client();
+        provides && matches!(wish, Some(Receives | Both))
     }
 
     fn slot(&self, id: PathId) -> Option<usize> {

@@ -6,12 +6,12 @@ use crate::frames::{Frames, Token};
 use crate::handshake::LevelId;
 use crate::path::Path;
 use crate::space::Sent;
-use mpquic_base::{PathId, Time};
-use mpquic_wire::header::{FirstByte, LongHeader, LongKind, ShortHeader};
+use mpquic_base::{Ecn, PathId, Time};
+use mpquic_wire::header::{FIXED_BIT, FirstByte, LongHeader, LongKind, ShortHeader};
 use mpquic_wire::{Writer, packet_number};
 
 /// RFC 9001 §5.4.2: the sample starts this far behind the start of the packet number.
-const SAMPLE_OFFSET: usize = 4;
+pub(super) const SAMPLE_OFFSET: usize = 4;
 
 impl Connection {
     /// Writes one 1-RTT packet of path `slot` into `out`, at most as long as that; `None` if `fill` wrote nothing.
@@ -30,6 +30,7 @@ impl Connection {
         let recorded = size.map(|(size, eliciting)| {
             let bytes = u16::try_from(size).expect("a UDP payload is below 64 KiB");
             let mut packet = Sent::new(departs, bytes, eliciting, eliciting);
+            packet.ect = self.paths[slot].mark() != Ecn::NotEct;
             packet.mtu_probe = tokens.iter().any(|t| matches!(t, Token::MtuProbe(_)));
             let Path { recovery, space, .. } = &mut self.paths[slot];
             recovery.on_sent(space, packet, &tokens);
@@ -47,6 +48,7 @@ impl Connection {
         tokens: &mut Vec<Token>,
         fill: impl FnOnce(&mut Self, &mut Frames<'_>) -> usize,
     ) -> Option<(usize, bool)> {
+        let grease = self.greases_bit();
         let path = &self.paths[slot];
         let (id, sent) = (path.id, &path.space.sent);
         let pn = sent.next_pn();
@@ -54,10 +56,13 @@ impl Connection {
         let dcid = self.cids.peer_cid(id)?;
         let keys = self.keys.as_ref()?;
         let tag_len = keys.tag_len();
-        let header = ShortHeader { dcid, pn, pn_len, key_phase: keys.phase(), spin: false };
+        let header = ShortHeader { dcid, pn, pn_len, key_phase: keys.phase(), spin: path.spin.value() };
         let frames_from = header.len();
         let frames_to = room_for_frames(out, tag_len, frames_from, pn_len)?;
         let pn_at = header.write(&mut Writer::new(out));
+        if grease {
+            out[0] &= !FIXED_BIT;
+        }
         let mut frames = Frames::new(&mut out[frames_from..frames_to], tokens);
         let at_least = fill(self, &mut frames);
         let (written, eliciting) = (frames.len(), frames.ack_eliciting());
@@ -112,11 +117,12 @@ impl Connection {
         let kind = if id == LevelId::Initial { LongKind::Initial } else { LongKind::Handshake };
         let dcid = self.cids.peer_cid(PathId::ZERO)?;
         let (version, scid) = (self.version, self.scid);
+        let token: &[u8] = if kind == LongKind::Initial { &self.initial_token } else { &[] };
         let level = self.handshake.level(id)?;
         let pn = level.space.sent.next_pn();
         let pn_len = packet_number::pn_len(pn, level.space.sent.largest_acked());
         let tag_len = level.keys.local.packet.tag_len();
-        let header = LongHeader { kind, version, dcid, scid, token: &[], pn, pn_len };
+        let header = LongHeader { kind, version, dcid, scid, token, pn, pn_len };
         let frames_from = header.len();
         let frames_to = room_for_frames(out, tag_len, frames_from, pn_len)?;
         let offsets = header.write(&mut Writer::new(out));
@@ -140,12 +146,17 @@ impl Connection {
 }
 
 /// Where the frames must end, if there is room for the shortest packet that header protection can sample.
-fn room_for_frames(out: &[u8], tag_len: usize, frames_from: usize, pn_len: usize) -> Option<usize> {
+pub(super) fn room_for_frames(
+    out: &[u8],
+    tag_len: usize,
+    frames_from: usize,
+    pn_len: usize,
+) -> Option<usize> {
     let to = out.len().checked_sub(tag_len)?;
     (to > frames_from && to >= frames_from - pn_len + SAMPLE_OFFSET).then_some(to)
 }
 
-fn protect(key: &dyn HeaderKey, packet: &mut [u8], pn_at: usize, pn_len: usize) {
+pub(crate) fn protect(key: &dyn HeaderKey, packet: &mut [u8], pn_at: usize, pn_len: usize) {
     let (head, tail) = packet.split_at_mut(pn_at + SAMPLE_OFFSET);
     let (first, rest) = head.split_at_mut(1);
     // With a packet number shorter than 4 bytes the split lies within the payload, which the key does not touch.

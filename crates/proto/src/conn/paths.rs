@@ -190,9 +190,10 @@ impl Connection {
         let Some(slot) = self.paths.iter_mut().position(|p| p.validation.on_response(data)) else { return };
         let path = &mut self.paths[slot];
         path.on_validated();
-        let id = path.id;
+        let (id, host) = (path.id, path.tuple.peer.ip());
         let recovered = core::mem::take(&mut path.silent);
         path.down = None;
+        self.grants.on_validated(host);
         self.push_event(Event::Path(PathEvent::Opened(id)));
         if recovered {
             self.push_event(Event::Path(PathEvent::Recovered(id)));

@@ -1,6 +1,7 @@
 //! Datagrams in: taken apart, opened in place, their frames handed on.
 
 use super::Connection;
+use super::negotiation::RetryCopy;
 use super::packet::unprotect;
 use crate::cids::LOCAL_CID_LEN;
 use crate::error::Violation;
@@ -16,7 +17,7 @@ const STASH_MAX: usize = 10;
 /// RFC 9000 §14.1: smaller datagrams must not carry a client's Initial packet.
 pub(crate) const INITIAL_DATAGRAM_MIN: usize = 1200;
 /// RFC 9000 §10.3: a stateless reset is at least this long.
-const RESET_LEN_MIN: usize = 21;
+pub(crate) const RESET_LEN_MIN: usize = 21;
 
 /// How a datagram came in: its addresses, its ECN mark and what its connection ID leads to.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +33,7 @@ pub(crate) struct Arrival {
 #[derive(Debug)]
 pub(crate) struct Stashed {
     arrival: Arrival,
+    /// Whose keys it waits for; Initial stands for 0-RTT, because no Initial packet ever waits.
     level: LevelId,
     bytes: Vec<u8>,
 }
@@ -42,6 +44,8 @@ pub(super) struct Opened {
     pub(super) level: LevelId,
     pub(super) pn: u64,
     pub(super) arrival: Arrival,
+    /// It came as 0-RTT.
+    pub(super) early: bool,
 }
 
 impl Connection {
@@ -65,9 +69,14 @@ impl Connection {
             let this = Cid::new(header.dcid());
             let same = *dcid.get_or_insert(this) == this;
             let parsed = match header {
-                PartialHeader::Long(long) if long.fixed_bit => Parsed::Long(long),
-                PartialHeader::Short(short) if short.fixed_bit => Parsed::Short(short),
-                PartialHeader::VersionNegotiation { versions, .. } => Parsed::Versions(versions.collect()),
+                PartialHeader::Long(long) if long.fixed_bit || self.config.greasing => Parsed::Long(long),
+                PartialHeader::Short(short) if short.fixed_bit || self.config.greasing => {
+                    Parsed::Short(short)
+                }
+                PartialHeader::Retry(retry) if retry.fixed_bit => Parsed::Retry(retry.into()),
+                PartialHeader::VersionNegotiation { scid, versions, .. } => {
+                    Parsed::Versions(Cid::new(scid), versions.collect())
+                }
                 _ => Parsed::Ignored,
             };
             let (packet, tail) = rest.split_at_mut(len);
@@ -78,7 +87,8 @@ impl Connection {
             match parsed {
                 Parsed::Long(long) => self.receive_long(now, arrival, &long, packet, whole),
                 Parsed::Short(short) => self.receive_short(now, arrival, &short, packet),
-                Parsed::Versions(versions) => self.on_version_negotiation(&versions),
+                Parsed::Versions(scid, versions) => self.on_version_negotiation(scid, &versions),
+                Parsed::Retry(retry) => self.on_retry(retry),
                 Parsed::Ignored => {}
             }
         }
@@ -89,7 +99,7 @@ impl Connection {
         let level = match long.kind {
             LongKind::Initial => LevelId::Initial,
             LongKind::Handshake => LevelId::Handshake,
-            LongKind::ZeroRtt => return,
+            LongKind::ZeroRtt => return self.receive_early(now, arrival, long, packet),
         };
         if long.version != self.version || arrival.path != PathId::ZERO {
             return;
@@ -133,7 +143,7 @@ impl Connection {
         }
         let newest = keys.space.acks.largest().is_none_or(|largest| pn > largest);
         self.on_long_opened(long, level, arrival, newest);
-        self.take_in(now, Opened { level, pn, arrival }, &payload[..len]);
+        self.take_in(now, Opened { level, pn, arrival, early: false }, &payload[..len]);
     }
 
     /// What a genuine long-header packet proves, whatever it carries.
@@ -181,7 +191,11 @@ impl Connection {
         let keep = self.paths.iter().map(|p| p.recovery.pto_interval(Duration::from_millis(25))).max();
         let keep = keep.unwrap_or_default() * 3;
         let (header, payload) = packet.split_at_mut(payload_at);
-        let Ok(len) = keys.open(now, keep, (arrival.path, pn, first.key_phase()), header, payload) else {
+        let opened = keys.open(now, keep, (arrival.path, pn, first.key_phase()), header, payload);
+        if let Err(violation) = keys.check_order() {
+            return self.violate(now, violation);
+        }
+        let Ok(len) = opened else {
             self.counters.forged += 1;
             return self.on_forged(now, whole, &tail);
         };
@@ -195,17 +209,31 @@ impl Connection {
         if slot.is_none() && !self.on_unknown_path(now, arrival, whole) {
             return;
         }
-        self.take_in(now, Opened { level: LevelId::App, pn, arrival }, &payload[..len]);
+        if largest.is_none_or(|largest| pn > largest)
+            && let Some(slot) = self.slot(arrival.path)
+        {
+            self.paths[slot].spin.on_packet(self.role, first.spin());
+        }
+        self.take_in(now, Opened { level: LevelId::App, pn, arrival, early: false }, &payload[..len]);
     }
 
     /// RFC 9000 §10.3.1: what does not decrypt may be the peer telling us that it forgot the connection.
     fn on_forged(&mut self, now: Time, len: usize, tail: &[u8; RESET_TOKEN_LEN]) {
-        if len >= RESET_LEN_MIN && self.cids.is_reset_token(tail) {
-            self.drain(now, CloseReason::StatelessReset);
-        } else if let Some(Err(violation)) = self.keys.as_ref().map(crate::keys::OneRttKeys::check_forgeries)
-        {
+        if len >= RESET_LEN_MIN && self.on_stateless_reset(now, tail) {
+            return;
+        }
+        if let Some(Err(violation)) = self.keys.as_ref().map(crate::keys::OneRttKeys::check_forgeries) {
             self.violate(now, violation);
         }
+    }
+
+    /// True if the last bytes of a datagram were a token of the peer's: it has forgotten this connection.
+    pub(crate) fn on_stateless_reset(&mut self, now: Time, tail: &[u8; RESET_TOKEN_LEN]) -> bool {
+        let genuine = self.cids.is_reset_token(tail);
+        if genuine {
+            self.drain(now, CloseReason::StatelessReset);
+        }
+        genuine
     }
 
     /// draft-ietf-quic-multipath-21 §3.1: a client opens a path by using an id for which it holds our connection ID.
@@ -243,6 +271,9 @@ impl Connection {
             initial_rtt: self.config.initial_rtt,
             mtu_ceiling: ceiling,
             pacing: self.config.pacing,
+            ecn: self.config.ecn,
+            spin: self.config.spin,
+            tells: self.tells_addresses(),
             validation,
             limited,
         };
@@ -251,7 +282,7 @@ impl Connection {
     }
 
     /// Hands the frames of a packet to the parts, then has it acknowledged.
-    fn take_in(&mut self, now: Time, opened: Opened, payload: &[u8]) {
+    pub(super) fn take_in(&mut self, now: Time, opened: Opened, payload: &[u8]) {
         let taken = match self.dispatch(now, opened, payload) {
             Ok(taken) => taken,
             Err(violation) => return self.violate(now, violation),
@@ -297,18 +328,13 @@ impl Connection {
         }
         let id = self.paths[slot].id;
         self.cids.rotate(id);
+        if let Some(slot) = self.slot(id) {
+            self.paths[slot].spin.reset();
+        }
         self.push_event(Event::Path(PathEvent::Moved(id)));
     }
 
-    fn on_version_negotiation(&mut self, versions: &[u32]) {
-        // RFC 9000 §6.2: ignored once anything else was heard, and if it lists the version we speak.
-        let first = self.role.is_client() && !self.peer_cid_known;
-        if first && !versions.contains(&self.version) {
-            self.end(CloseReason::VersionMismatch);
-        }
-    }
-
-    fn stash(&mut self, soon: bool, arrival: Arrival, level: LevelId, packet: &[u8]) {
+    pub(super) fn stash(&mut self, soon: bool, arrival: Arrival, level: LevelId, packet: &[u8]) {
         if soon && self.stash.len() < STASH_MAX {
             self.stash.push(Stashed { arrival, level, bytes: packet.to_vec() });
         } else {
@@ -323,7 +349,12 @@ impl Connection {
         }
         let handshake = self.handshake.handshake.is_some();
         let app = self.keys.is_some() && self.handshake.is_complete();
-        let ready = |s: &Stashed| if s.level == LevelId::App { app } else { handshake };
+        let early = self.early.is_some() || self.handshake.is_complete();
+        let ready = |s: &Stashed| match s.level {
+            LevelId::Initial => early,
+            LevelId::Handshake => handshake,
+            LevelId::App => app,
+        };
         let (now_ready, waiting): (Vec<_>, Vec<_>) = self.stash.drain(..).partition(ready);
         self.stash = waiting;
         for mut stashed in now_ready {
@@ -344,6 +375,7 @@ impl Connection {
 enum Parsed {
     Long(Long),
     Short(Short),
-    Versions(Vec<u32>),
+    Versions(Option<Cid>, Vec<u32>),
+    Retry(RetryCopy),
     Ignored,
 }

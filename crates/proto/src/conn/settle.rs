@@ -42,6 +42,7 @@ impl Connection {
         if let Some(keys) = self.keys.as_mut().filter(|_| verdict.progress) {
             keys.on_ack();
         }
+        self.paths[slot].on_ecn(now, &verdict, ack.ecn);
         self.on_verdict(now, slot, &verdict);
         self.settle_tokens(LevelId::App);
         Ok(())
@@ -80,10 +81,12 @@ impl Connection {
                 path.recovery.on_mtu(path.mtu.current());
             }
         }
+        path.ecn.on_lost(verdict.ect_lost);
         let recovered = verdict.progress && path.silent;
         if recovered {
             path.silent = false;
             path.down = None;
+            path.ecn.restart(false);
             let id = path.id;
             self.push_event(Event::Path(PathEvent::Recovered(id)));
             self.relieve_silent();
@@ -127,10 +130,12 @@ impl Connection {
             Token::PathAbandon(path) => self.path_ids.abandon_acked(path),
             Token::NewCid { .. }
             | Token::HandshakeDone
+            | Token::Grant
             | Token::PathStatus { .. }
             | Token::MaxPathId
             | Token::PathsBlocked
             | Token::PathCidsBlocked(_)
+            | Token::ObservedAddress { .. }
             | Token::Datagram { .. }
             | Token::MtuProbe(_) => {}
             stream => self.streams.acked(stream),
@@ -143,10 +148,16 @@ impl Connection {
             Token::NewCid { path, seq } => self.cids.new_lost(path, seq),
             Token::RetireCid { path, seq } => self.cids.retire_lost(path, seq),
             Token::HandshakeDone => self.handshake.done_lost(),
+            Token::Grant => self.grants.lost(),
             Token::PathAbandon(path) => self.path_ids.abandon_lost(path),
             Token::PathStatus { path, seq } => {
                 if let Some(slot) = self.slot(path) {
                     self.paths[slot].status.lost(seq);
+                }
+            }
+            Token::ObservedAddress { path, seq } => {
+                if let Some(slot) = self.slot(path) {
+                    self.paths[slot].observed.lost(seq);
                 }
             }
             Token::MaxPathId => self.path_ids.max_lost(),

@@ -1,18 +1,21 @@
 //! Before the first packet, and when the peer's parameters arrive.
 
+use super::negotiation::Attempt;
 use super::{ACK_DELAY_EXPONENT, Connection, ConnectionCounters, Idle, Peer};
 use crate::cids::{Cids, PEER_CIDS_PER_PATH};
 use crate::close::Close;
 use crate::config::TransportConfig;
-use crate::crypto::{LevelKeys, Session};
+use crate::crypto::{LevelKeys, ResetTokens, Session};
 use crate::datagrams::Datagrams;
 use crate::error::Violation;
 use crate::handshake::Handshake;
 use crate::path::{Path, PathSetup, Validation};
 use crate::path_ids::PathIds;
 use crate::stream::{StreamConfig, StreamLimits, Streams};
+use crate::tokens::{Grants, Mint};
 use mpquic_base::{Cid, FourTuple, PathId, Rng, Role, Time};
 use mpquic_wire::frame::RESET_TOKEN_LEN;
+use mpquic_wire::parameters::{AddressDiscovery, VersionInformation};
 use mpquic_wire::{Code, TransportParameters};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,11 +29,18 @@ pub(crate) struct Setup {
     pub(crate) tuple: FourTuple,
     pub(crate) scid: Cid,
     pub(crate) reset_token: [u8; RESET_TOKEN_LEN],
+    pub(crate) resets: Arc<dyn ResetTokens>,
     /// The peer's ID as far as it is known: for a client its own random choice.
     pub(crate) dcid: Cid,
     pub(crate) first_dcid: Cid,
     pub(crate) session: Box<dyn Session>,
     pub(crate) initial_keys: LevelKeys,
+    /// Client only.
+    pub(crate) attempt: Option<Attempt>,
+    pub(crate) token: Vec<u8>,
+    /// Server only: a token proved the client's address; what makes tokens for its next visit.
+    pub(crate) validated: bool,
+    pub(crate) mint: Option<Mint>,
 }
 
 /// The transport parameters that we send.
@@ -53,10 +63,36 @@ pub(crate) fn local_parameters(
         max_ack_delay: config.max_ack_delay,
         active_connection_id_limit: PEER_CIDS_PER_PATH,
         initial_scid: Some(scid),
+        grease_quic_bit: config.greasing,
+        address_discovery: config.address_discovery.then_some(if server.is_some() {
+            AddressDiscovery::Provides
+        } else {
+            AddressDiscovery::Receives
+        }),
         max_datagram_frame_size: u64::from(config.max_datagram_frame),
         initial_max_path_id: config.multipath.then(|| PathIds::new(u32::from(config.max_paths)).local_max()),
         ..TransportParameters::default()
     }
+}
+
+/// RFC 9368 §3: what is in use and what would do, and a version that nobody speaks (§6). A client's list holds only
+/// versions that its first packets could be changed into, and ours cannot be changed: TLS has bound its labels.
+pub(crate) fn version_information(
+    config: &TransportConfig,
+    sender: Role,
+    chosen: u32,
+    rng: &mut Rng,
+) -> VersionInformation {
+    let mut available = if sender.is_client() { vec![chosen] } else { config.versions.clone() };
+    if config.greasing {
+        available.push(reserved_version(rng));
+    }
+    VersionInformation { chosen, available }
+}
+
+/// RFC 9000 §15: versions of the form 0x?a?a?a?a are reserved for this.
+pub(crate) fn reserved_version(rng: &mut Rng) -> u32 {
+    u32::try_from(rng.u64() >> 32).unwrap_or(0) & 0xf0f0_f0f0 | 0x0a0a_0a0a
 }
 
 impl Connection {
@@ -71,9 +107,12 @@ impl Connection {
                 initial_rtt: config.initial_rtt,
                 mtu_ceiling: config.mtu_ceiling,
                 pacing: config.pacing,
+                ecn: config.ecn,
+                spin: config.spin,
+                tells: false,
                 // The handshake itself proves the addresses of path 0; until it has, a server is limited.
                 validation: Validation::validated(),
-                limited: !client,
+                limited: !client && !setup.validated,
             },
             now,
             &mut setup.rng,
@@ -84,11 +123,18 @@ impl Connection {
             version: setup.version,
             scid: setup.scid,
             first_dcid: setup.first_dcid,
+            attempt: setup.attempt,
+            retry_scid: None,
+            initial_token: setup.token,
+            grants: Grants::new(setup.mint),
+            tokens_received: 0,
+            observed_seq: 0,
             handshake,
             keys: None,
+            early: None,
             paths: vec![path],
             path_ids: PathIds::new(u32::from(config.max_paths)),
-            cids: Cids::new(setup.scid, setup.reset_token, setup.dcid),
+            cids: Cids::new(setup.scid, setup.reset_token, setup.dcid).with_resets(setup.resets),
             streams: Streams::new(setup.role, stream_config(&config)),
             datagrams: Datagrams::new(u64::from(config.max_datagram_frame), config.datagram_queue),
             peer: None,
@@ -113,6 +159,7 @@ impl Connection {
         };
         if client {
             connection.handshake.advance(&mut connection.rng);
+            connection.begin_early();
         }
         connection
     }
@@ -127,14 +174,8 @@ impl Connection {
             Violation::new(Code::TRANSPORT_PARAMETER_ERROR, "transport parameters that make no sense")
         })?;
         self.authenticate_cids(&parameters)?;
-        self.streams.on_peer_limits(&StreamLimits {
-            max_data: parameters.initial_max_data,
-            max_stream_data_bidi_local: parameters.initial_max_stream_data_bidi_local,
-            max_stream_data_bidi_remote: parameters.initial_max_stream_data_bidi_remote,
-            max_stream_data_uni: parameters.initial_max_stream_data_uni,
-            max_streams_bidi: parameters.initial_max_streams_bidi,
-            max_streams_uni: parameters.initial_max_streams_uni,
-        });
+        self.authenticate_version(&parameters)?;
+        self.streams.on_peer_limits(&stream_limits(&parameters));
         self.datagrams.on_peer_max(parameters.max_datagram_frame_size);
         if let Some(token) = parameters.stateless_reset_token {
             self.cids.set_first_peer_token(token);
@@ -153,6 +194,9 @@ impl Connection {
             path.mtu.set_ceiling(ceiling);
         }
         self.peer = Some(Peer { parameters });
+        if self.tells_addresses() {
+            self.paths.iter_mut().for_each(|p| p.observed.start());
+        }
         Ok(())
     }
 
@@ -166,8 +210,8 @@ impl Connection {
             if parameters.original_dcid != Some(self.first_dcid) {
                 return Err(wrong("the original connection ID is not the one that was signed"));
             }
-            if parameters.retry_scid.is_some() {
-                return Err(wrong("a retry was signed that never came"));
+            if parameters.retry_scid != self.retry_scid {
+                return Err(wrong("the retry connection ID is not the one that was signed"));
             }
         }
         Ok(())
@@ -186,6 +230,17 @@ impl Connection {
         for path in self.path_ids.wanting_cids().collect::<Vec<_>>() {
             self.cids.issue(path, &mut self.rng);
         }
+    }
+}
+
+pub(super) const fn stream_limits(parameters: &TransportParameters) -> StreamLimits {
+    StreamLimits {
+        max_data: parameters.initial_max_data,
+        max_stream_data_bidi_local: parameters.initial_max_stream_data_bidi_local,
+        max_stream_data_bidi_remote: parameters.initial_max_stream_data_bidi_remote,
+        max_stream_data_uni: parameters.initial_max_stream_data_uni,
+        max_streams_bidi: parameters.initial_max_streams_bidi,
+        max_streams_uni: parameters.initial_max_streams_uni,
     }
 }
 

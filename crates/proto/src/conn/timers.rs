@@ -3,7 +3,7 @@
 use super::Connection;
 use crate::event::{CloseReason, Event, PathEvent};
 use crate::handshake::{Level, LevelId};
-use crate::path::Path;
+use crate::path::{Closing, Path};
 use mpquic_base::{Duration, Time};
 use mpquic_wire::Code;
 
@@ -203,9 +203,17 @@ impl Connection {
     fn expire_path(&mut self, now: Time, slot: usize) {
         let due = |at: Option<Time>| at.is_some_and(|at| at <= now);
         if let Some(closing) = self.paths[slot].closing {
-            if closing.forget_at <= now {
-                self.forget_path(slot);
+            if closing.forget_at > now {
+                return;
             }
+            if self.path_ids.is_announcing(self.paths[slot].id) {
+                // Forgotten here, its packets would draw stateless resets, and a peer that has not heard of the end of
+                // the path would take one for the end of the connection.
+                let forget_at = now + self.largest_pto() * 3;
+                self.paths[slot].closing = Some(Closing { forget_at });
+                return;
+            }
+            self.forget_path(slot);
             return;
         }
         let (delay, confirmed) = (self.max_ack_delay(), self.handshake.is_confirmed());
@@ -259,6 +267,7 @@ impl Connection {
     fn on_path_pto(&mut self, now: Time, slot: usize) {
         let path = &mut self.paths[slot];
         path.recovery.on_pto();
+        path.ecn.on_pto();
         path.space.pto_since = Some(now);
         path.space.probes = if path.silent { 1 } else { PROBES };
         // RFC 9002 §6.2.4: the oldest packets are sent again, wherever there is room; they are not called lost.

@@ -74,7 +74,8 @@ impl Connection {
             let patience = self.reordering_span();
             self.streams.tune(now, patience);
         }
-        if self.keys.as_ref().is_some_and(|k| k.wants_update() && self.handshake.is_confirmed()) {
+        let after = self.config.key_update_packets;
+        if self.keys.as_ref().is_some_and(|k| self.handshake.is_confirmed() && k.wants_update(now, after)) {
             self.keys.iter_mut().for_each(crate::keys::OneRttKeys::update);
         }
         if self.keys.as_ref().is_some_and(crate::keys::OneRttKeys::is_exhausted) {
@@ -83,6 +84,7 @@ impl Connection {
         }
         let sent = self
             .transmit_handshake(now, out)
+            .or_else(|| self.transmit_early(now, out))
             .or_else(|| self.transmit_own(now, out))
             .or_else(|| self.transmit_data(now, out))
             .or_else(|| self.transmit_acks(now, out))
@@ -186,7 +188,7 @@ impl Connection {
         let size = self.short_packet(slot, now, &mut out[..limit], |conn, frames| {
             conn.fill_own(now, slot, frames, limit)
         })?;
-        let mut transmit = self.finish_urgent(now, slot, size);
+        let mut transmit = self.finish_marked(now, slot, size);
         transmit.tag.first = first;
         transmit.tag.count = 1;
         Some(transmit)
@@ -197,12 +199,12 @@ impl Connection {
         let path = &mut self.paths[slot];
         path.write_ack(now, super::ACK_DELAY_EXPONENT, multipath, frames);
         // RFC 9000 §8.2.1: padded to prove that the path carries it, as far as the amplification limit allows.
-        let pad = path.write_own(now, &mut self.rng, frames);
+        let pad = path.write_own(now, &mut self.rng, &mut self.observed_seq, frames);
         if path.space.probes > 0 {
             path.space.probes -= 1;
             // A probe of a living path carries what is overdue; a silent one must not swallow data.
             if path.is_usable() && !path.silent {
-                self.fill_control(slot, frames);
+                self.fill_control(now, frames);
                 self.fill_data(frames, 0);
             }
             if !frames.ack_eliciting() {
@@ -246,6 +248,7 @@ impl Connection {
             || self.cids.wants()
             || self.path_ids.wants()
             || self.handshake.wants(LevelId::App)
+            || self.grants.wants()
             || self.paths.iter().any(|p| p.status.wants() && p.closing.is_none())
     }
 
@@ -326,8 +329,11 @@ impl Connection {
         path.on_datagram_sent(now, len as u64, u64::from(count));
         path.recovery.pacer.on_sent(now, len as u64);
         let tag = Tag { path: path.id, first, count, credit: true };
-        let (tuple, segment) = (path.tuple, segment.min(len));
-        Some(Transmit { tuple, len, segment, ecn: Ecn::NotEct, departs_at: departs, urgent: false, tag })
+        let (tuple, segment, ecn) = (path.tuple, segment.min(len), path.mark());
+        if ecn != Ecn::NotEct {
+            path.ecn.on_sent(u64::from(count));
+        }
+        Some(Transmit { tuple, len, segment, ecn, departs_at: departs, urgent: false, tag })
     }
 
     /// Returns the size to pad the packet to, if any.
@@ -344,18 +350,19 @@ impl Connection {
         if acks {
             self.paths[slot].write_ack(now, super::ACK_DELAY_EXPONENT, multipath, frames);
         }
-        self.fill_control(slot, frames);
+        self.fill_control(now, frames);
         self.fill_data(frames, whole);
         // A few bytes of padding are cheaper than a batch that ends.
         let even = segment < mtu && self.datagrams.wants() && frames.remaining() <= EVEN_OUT_MAX;
         if even { segment } else { 0 }
     }
 
-    fn fill_control(&mut self, _slot: usize, frames: &mut Frames<'_>) {
+    fn fill_control(&mut self, now: Time, frames: &mut Frames<'_>) {
         if !self.wants_control() {
             return;
         }
         self.handshake.write_app(frames);
+        self.grants.write(now, &mut self.rng, frames);
         for path in self.paths.iter_mut().filter(|p| p.closing.is_none()) {
             path.status.write(path.id, frames);
         }
@@ -365,7 +372,7 @@ impl Connection {
     }
 
     /// `whole` is the room of an empty packet, 0 to leave datagrams alone.
-    fn fill_data(&mut self, frames: &mut Frames<'_>, whole: usize) {
+    pub(super) fn fill_data(&mut self, frames: &mut Frames<'_>, whole: usize) {
         if whole > 0 && self.datagrams.wants() {
             self.datagrams.write(frames, whole);
             if self.datagrams.take_unblocked() {
@@ -389,7 +396,7 @@ impl Connection {
             }
             0
         })?;
-        Some(self.finish_urgent(now, slot, size))
+        Some(self.finish_marked(now, slot, size))
     }
 
     /// An ACK goes back over the path it speaks of, so that it is a clean RTT sample; if that path cannot be used, over
@@ -417,7 +424,7 @@ impl Connection {
             room
         })?;
         self.paths[slot].mtu.on_probe_sent();
-        let mut transmit = self.finish_urgent(now, slot, written);
+        let mut transmit = self.finish_marked(now, slot, written);
         transmit.urgent = false;
         transmit.tag.first = first;
         transmit.tag.count = 1;
@@ -473,6 +480,16 @@ impl Connection {
             urgent: true,
             tag,
         }
+    }
+
+    /// The same for a 1-RTT packet alone, which carries its path's ECN mark.
+    fn finish_marked(&mut self, now: Time, slot: usize, len: usize) -> Transmit {
+        let path = &mut self.paths[slot];
+        let ecn = path.mark();
+        if ecn != Ecn::NotEct {
+            path.ecn.on_sent(1);
+        }
+        Transmit { ecn, ..self.finish_urgent(now, slot, len) }
     }
 
     const fn mark_eliciting_sent(&mut self, now: Time) {

@@ -1,22 +1,32 @@
 //! Where connections begin: by our own wish, or by a stranger's Initial packet.
 
+use super::admission::Host;
+use super::answers::{refusal, retry};
+use super::slots::Entry;
 use super::{ConnectionId, Endpoint, REPLIES_MAX, Received};
 use crate::cids::LOCAL_CID_LEN;
 use crate::config::TransportConfig;
-use crate::conn::setup::{Setup, local_parameters};
+use crate::conn::negotiation::Attempt;
+use crate::conn::setup::{Setup, local_parameters, reserved_version, version_information};
 use crate::conn::{Arrival, Connection, INITIAL_DATAGRAM_MIN, Tag, Transmit};
-use crate::crypto::{ClientCrypto, ServerCrypto};
+use crate::crypto::{ClientCrypto, ResetTokens, ServerCrypto};
+use crate::tokens::{Mint, Reading};
 use core::fmt;
 use mpquic_base::{Cid, Ecn, FourTuple, PathId, Role, Time};
-use mpquic_wire::Writer;
 use mpquic_wire::frame::RESET_TOKEN_LEN;
-use mpquic_wire::header::{
-    Long, LongKind, PartialHeader, SUPPORTED_VERSIONS, VERSION_1, VersionNegotiationHeader,
-};
+use mpquic_wire::header::{Long, LongKind, PartialHeader, VERSION_1, VersionNegotiationHeader};
+use mpquic_wire::{Code, Writer};
 use std::sync::Arc;
 
 /// RFC 9000 §7.2: a client's first destination ID has at least this many bytes.
 const FIRST_DCID_MIN: usize = 8;
+
+/// What a client's token was good for.
+struct Proof {
+    validated: bool,
+    /// Where the first packet of an attempt that was sent around by a Retry went.
+    original: Option<Cid>,
+}
 
 /// What a client needs to begin.
 #[derive(Clone)]
@@ -73,28 +83,43 @@ impl Endpoint {
         tuple: FourTuple,
     ) -> Result<ConnectionId, ConnectError> {
         let (scid, dcid) = (self.new_cid(), self.new_cid());
-        let parameters = local_parameters(&config.transport, scid, None);
+        let version = config.transport.versions.first().copied().unwrap_or(VERSION_1);
+        let mut parameters = local_parameters(&config.transport, scid, None);
+        parameters.version_information =
+            Some(version_information(&config.transport, Role::Client, version, &mut self.rng));
         let encoded = parameters.encode(Role::Client, Some(self.rng.u64()));
         let crypto = Arc::clone(&config.crypto);
-        let initial_keys = crypto.initial_keys(VERSION_1, &dcid, Role::Client);
-        let session = crypto.start(VERSION_1, server_name, encoded).map_err(|why| ConnectError { why })?;
+        let resets = self.resets.source(|| Arc::clone(&config.crypto) as Arc<dyn ResetTokens>);
+        let initial_keys = crypto.initial_keys(version, &dcid, Role::Client);
+        let session = crypto.start(version, server_name, encoded).map_err(|why| ConnectError { why })?;
         let connection = Connection::new(
             now,
             Setup {
                 role: Role::Client,
                 config: Arc::clone(&config.transport),
                 rng: self.rng.fork(),
-                version: VERSION_1,
+                version,
                 tuple,
                 scid,
                 reset_token: [0; RESET_TOKEN_LEN],
+                resets,
                 dcid,
                 first_dcid: dcid,
                 session,
                 initial_keys,
+                attempt: Some(Attempt {
+                    crypto: Arc::clone(&config.crypto),
+                    server_name: server_name.to_owned(),
+                    negotiated: false,
+                }),
+                token: self.purse.take(server_name).unwrap_or_default(),
+                validated: false,
+                mint: None,
             },
         );
-        let id = self.connections.insert(connection, None);
+        let id = self
+            .connections
+            .insert(Entry { server_name: Some(server_name.to_owned()), ..Entry::new(connection) });
         self.apply_route_changes(id);
         self.touch(id);
         Ok(id)
@@ -108,7 +133,12 @@ impl Endpoint {
 
     /// A datagram that leads to no connection.
     pub(super) fn on_stranger(&mut self, now: Time, received: Received, datagram: &mut [u8]) {
+        let spoken = |version| self.server.as_ref().is_some_and(|s| s.transport.versions.contains(&version));
         match PartialHeader::read(datagram, LOCAL_CID_LEN) {
+            Ok((PartialHeader::Long(long), _)) if self.server.is_some() && !spoken(long.version) => {
+                let (dcid, scid) = (long.dcid, long.scid);
+                self.negotiate_version(now, received.tuple, datagram.len(), dcid.as_slice(), scid.as_slice());
+            }
             Ok((PartialHeader::Long(long), _))
                 if long.kind == LongKind::Initial && long.fixed_bit && self.server.is_some() =>
             {
@@ -116,7 +146,11 @@ impl Endpoint {
             }
             Ok((PartialHeader::UnknownVersion { dcid, scid, .. }, _)) if self.server.is_some() => {
                 let (dcid, scid) = (dcid.to_vec(), scid.to_vec());
-                self.negotiate_version(received.tuple, datagram.len(), &dcid, &scid);
+                self.negotiate_version(now, received.tuple, datagram.len(), &dcid, &scid);
+            }
+            Ok((PartialHeader::Short(short), _)) => {
+                self.counters.unroutable += 1;
+                self.on_unknown_short(now, received.tuple, &short, datagram);
             }
             _ => self.counters.unroutable += 1,
         }
@@ -133,10 +167,17 @@ impl Endpoint {
             self.counters.refused += 1;
             return;
         }
+        let mint = Mint { crypto: Arc::clone(&server.crypto), epoch: self.gate.admission.epoch };
+        let Some(proof) = self.admit(now, &mint, received.tuple, long, &datagram[long.token.clone()]) else {
+            return;
+        };
         let scid = self.new_cid();
-        let mut reset_token = [0; RESET_TOKEN_LEN];
-        self.rng.fill(&mut reset_token);
-        let parameters = local_parameters(&server.transport, scid, Some((long.dcid, reset_token)));
+        let reset_token = server.crypto.reset_token(scid.as_slice());
+        let original = proof.original.unwrap_or(long.dcid);
+        let mut parameters = local_parameters(&server.transport, scid, Some((original, reset_token)));
+        parameters.retry_scid = proof.original.map(|_| long.dcid);
+        parameters.version_information =
+            Some(version_information(&server.transport, Role::Server, long.version, &mut self.rng));
         let encoded = parameters.encode(Role::Server, Some(self.rng.u64()));
         let initial_keys = server.crypto.initial_keys(long.version, &long.dcid, Role::Server);
         let Ok(session) = Arc::clone(&server.crypto).start(long.version, encoded) else {
@@ -153,10 +194,15 @@ impl Endpoint {
                 tuple: received.tuple,
                 scid,
                 reset_token,
+                resets: Arc::clone(&server.crypto) as Arc<dyn ResetTokens>,
                 dcid: long.scid,
                 first_dcid: long.dcid,
                 session,
                 initial_keys,
+                attempt: None,
+                token: Vec::new(),
+                validated: proof.validated,
+                mint: Some(mint).filter(|_| self.gate.admission.new_tokens),
             },
         );
         let arrival = Arrival { tuple: received.tuple, ecn: received.ecn, path: PathId::ZERO, cid_seq: None };
@@ -167,24 +213,80 @@ impl Endpoint {
             return;
         }
         let key = (long.dcid, received.tuple.peer);
-        let id = self.connections.insert(connection, Some(key));
+        let host = Host::of(received.tuple.peer.ip());
+        self.gate.on_begun(host);
+        let entry = Entry { first_dcid: Some(key), handshaking: Some(host), ..Entry::new(connection) };
+        let id = self.connections.insert(entry);
         self.first_dcids.insert(key, id);
         self.counters.accepted += 1;
         self.apply_route_changes(id);
         self.touch(id);
     }
 
+    /// Decides whether a handshake may begin; `None` if the client was answered, or is ignored.
+    fn admit(
+        &mut self,
+        now: Time,
+        mint: &Mint,
+        tuple: FourTuple,
+        long: &Long,
+        token: &[u8],
+    ) -> Option<Proof> {
+        if self.gate.is_full(Host::of(tuple.peer.ip())) {
+            self.counters.refused += 1;
+            return None;
+        }
+        let proof = match mint.read(now, tuple.peer, &long.dcid, token) {
+            Reading::Retried { original } => Proof { validated: true, original: Some(original) },
+            Reading::Returning { nonce } => Proof { validated: self.gate.spent.spend(nonce), original: None },
+            Reading::Nothing => Proof { validated: false, original: None },
+            Reading::InvalidRetry => {
+                // RFC 9000 §8.1.2: better an error now than a client that waits in vain.
+                self.counters.invalid_tokens += 1;
+                if !self.gate.answers.take(now) {
+                    return None;
+                }
+                let keys = mint.crypto.initial_keys(long.version, &long.dcid, Role::Server);
+                let scid = self.new_cid();
+                let packet = refusal(&keys, long, scid, Code::INVALID_TOKEN, "the token proves nothing");
+                self.answer(tuple, packet);
+                return None;
+            }
+        };
+        if proof.validated || !self.gate.wants_retry() {
+            return Some(proof);
+        }
+        let scid = self.new_cid();
+        let token = mint.retry(now, &mut self.rng, tuple.peer, &long.dcid, &scid);
+        let unused = u8::try_from(self.rng.below(16)).unwrap_or(0);
+        let packet = retry(&*mint.crypto, long, scid, &token, unused);
+        self.answer(tuple, packet);
+        self.counters.retries += 1;
+        None
+    }
+
+    fn answer(&mut self, tuple: FourTuple, packet: Vec<u8>) {
+        if self.replies.len() < REPLIES_MAX {
+            self.replies.push_back((tuple, packet));
+        }
+    }
+
     /// RFC 9000 §6.1: only for a datagram large enough to open a connection, so that nothing is amplified.
-    fn negotiate_version(&mut self, tuple: FourTuple, len: usize, dcid: &[u8], scid: &[u8]) {
-        if len < INITIAL_DATAGRAM_MIN || self.replies.len() >= REPLIES_MAX {
+    fn negotiate_version(&mut self, now: Time, tuple: FourTuple, len: usize, dcid: &[u8], scid: &[u8]) {
+        if len < INITIAL_DATAGRAM_MIN || self.replies.len() >= REPLIES_MAX || !self.gate.answers.take(now) {
             self.counters.unroutable += 1;
             return;
+        }
+        let Some(config) = self.server.as_ref().map(|s| Arc::clone(&s.transport)) else { return };
+        let mut versions = config.versions.clone();
+        if config.greasing {
+            versions.push(reserved_version(&mut self.rng));
         }
         let header = VersionNegotiationHeader {
             unused: u8::try_from(self.rng.below(128)).unwrap_or(0),
             dcid: scid,
             scid: dcid,
-            versions: &SUPPORTED_VERSIONS,
+            versions: &versions,
         };
         let mut packet = vec![0; header.len()];
         header.write(&mut Writer::new(&mut packet));

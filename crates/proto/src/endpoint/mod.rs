@@ -4,19 +4,29 @@
 //! no clock and keeps no timer beyond the earliest deadline of each connection.
 
 mod accept;
+mod admission;
+mod answers;
+mod resets;
 mod slots;
 
 pub use accept::{ClientConfig, ConnectError, ServerConfig};
+pub use admission::{Admission, RetryPolicy};
+pub(crate) use answers::pseudo_retry;
 
 use crate::cids::{LOCAL_CID_LEN, RouteChange};
 use crate::conn::{Arrival, Connection, Fate, Tag, Transmit};
+use crate::crypto::ResetTokens;
 use crate::event::Event;
+use crate::tokens::Purse;
+use admission::Gate;
 use mpquic_base::{Cid, Ecn, FourTuple, PathId, Rng, Time};
 use mpquic_wire::header::PartialHeader;
+use resets::Resets;
 use rustc_hash::FxHashMap;
 use slots::Slots;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Which connection of an endpoint; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +51,12 @@ pub struct EndpointCounters {
     /// New connections that were not taken in because a limit was reached.
     pub refused: u64,
     pub version_negotiations: u64,
+    pub retries: u64,
+    /// Attempts with a Retry token that proved nothing.
+    pub invalid_tokens: u64,
+    /// Stateless resets sent, and connections that one has ended.
+    pub resets_sent: u64,
+    pub resets_received: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +82,9 @@ pub struct Endpoint {
     deadlines: BTreeSet<(Time, ConnectionId)>,
     replies: VecDeque<(FourTuple, Vec<u8>)>,
     changes: Vec<RouteChange>,
+    resets: Resets,
+    gate: Gate,
+    purse: Purse,
     counters: EndpointCounters,
 }
 
@@ -73,6 +92,7 @@ impl Endpoint {
     /// `server` makes the endpoint accept connections; `rng` is its only source of randomness.
     #[must_use]
     pub fn new(server: Option<ServerConfig>, rng: Rng) -> Self {
+        let server_resets = server.as_ref().map(|s| Arc::clone(&s.crypto) as Arc<dyn ResetTokens>);
         Self {
             rng,
             server,
@@ -84,8 +104,21 @@ impl Endpoint {
             deadlines: BTreeSet::new(),
             replies: VecDeque::new(),
             changes: Vec::new(),
+            resets: Resets::new(server_resets),
+            gate: Gate::default(),
+            purse: Purse::default(),
             counters: EndpointCounters::default(),
         }
+    }
+
+    /// What to do about strangers, from now on.
+    pub fn set_admission(&mut self, admission: Admission) {
+        self.gate.admission = admission;
+    }
+
+    /// Keeps a token of an earlier life ([`Event::TokenReceived`]) for the next connection to that server.
+    pub fn remember_token(&mut self, server_name: &str, token: Vec<u8>) {
+        self.purse.put(server_name, token);
     }
 
     #[must_use]
@@ -131,6 +164,11 @@ impl Endpoint {
         let arrival = Arrival { tuple: received.tuple, ecn: received.ecn, path, cid_seq };
         if let Some(entry) = self.connections.get_mut(id) {
             entry.connection.receive(now, arrival, datagram);
+            if entry.connection.is_established()
+                && let Some(host) = entry.handshaking.take()
+            {
+                self.gate.on_over(host);
+            }
             self.touch(id);
             self.apply_route_changes(id);
         }
@@ -200,6 +238,9 @@ impl Endpoint {
                 continue;
             };
             if let Some(event) = entry.connection.next_event() {
+                if let (Event::TokenReceived(token), Some(name)) = (&event, &entry.server_name) {
+                    self.purse.put(name, token.clone());
+                }
                 return Some((id, event));
             }
             entry.eventful = false;
@@ -258,6 +299,9 @@ impl Endpoint {
             }
         }
         self.changes = changes;
+        if let Some(entry) = self.connections.get_mut(id) {
+            self.resets.apply(id, &mut entry.connection);
+        }
     }
 
     fn remove(&mut self, id: ConnectionId) {
@@ -265,6 +309,9 @@ impl Endpoint {
         let Some(entry) = self.connections.remove(id) else { return };
         if let Some(at) = entry.deadline {
             self.deadlines.remove(&(at, id));
+        }
+        if let Some(host) = entry.handshaking {
+            self.gate.on_over(host);
         }
         if let Some(key) = entry.first_dcid {
             self.first_dcids.remove(&key);

@@ -1,6 +1,7 @@
 //! Connections in numbered places, each place with a generation so that an old name never means a new connection.
 
 use super::ConnectionId;
+use super::admission::Host;
 use crate::conn::Connection;
 use mpquic_base::{Cid, Time};
 use std::net::SocketAddr;
@@ -12,6 +13,24 @@ pub(super) struct Entry {
     pub(super) deadline: Option<Time>,
     /// Where the client's first ID is kept in the routing table.
     pub(super) first_dcid: Option<(Cid, SocketAddr)>,
+    /// Server: counted as a handshake in progress.
+    pub(super) handshaking: Option<Host>,
+    /// Client: whose tokens it receives.
+    pub(super) server_name: Option<String>,
+}
+
+impl Entry {
+    pub(super) const fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            ready: false,
+            eventful: false,
+            deadline: None,
+            first_dcid: None,
+            handshaking: None,
+            server_name: None,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -25,12 +44,7 @@ impl Slots {
         self.places.len() - self.free.len()
     }
 
-    pub(super) fn insert(
-        &mut self,
-        connection: Connection,
-        first_dcid: Option<(Cid, SocketAddr)>,
-    ) -> ConnectionId {
-        let entry = Entry { connection, ready: false, eventful: false, deadline: None, first_dcid };
+    pub(super) fn insert(&mut self, entry: Entry) -> ConnectionId {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.places.push((0, None));
             u32::try_from(self.places.len() - 1).expect("fewer than 2^32 connections fit into memory")

@@ -158,19 +158,19 @@ fn an_update_is_due_at_seven_eighths_of_the_limit_and_only_once_the_phase_is_ack
         sealing(&mut keys);
     }
     keys.on_ack();
-    assert!(!keys.wants_update());
+    assert!(!keys.wants_update(at(0), u64::MAX));
     sealing(&mut keys);
-    assert!(keys.wants_update() && !keys.is_exhausted());
+    assert!(keys.wants_update(at(0), u64::MAX) && !keys.is_exhausted());
     keys.update();
     for _ in 0..SEAL_LIMIT - 1 {
         sealing(&mut keys);
     }
-    assert!(!keys.wants_update(), "nothing of the new phase was acknowledged yet");
+    assert!(!keys.wants_update(at(0), u64::MAX), "nothing of the new phase was acknowledged yet");
     assert!(!keys.is_exhausted());
     sealing(&mut keys);
     assert!(keys.is_exhausted());
     keys.on_ack();
-    assert!(keys.wants_update());
+    assert!(keys.wants_update(at(0), u64::MAX));
 }
 
 #[test]
@@ -190,4 +190,54 @@ fn forgeries_under_every_key_count_towards_one_limit() {
     assert!(keys.check_forgeries().is_ok(), "an honest packet does not count");
     garbage(&mut keys, true);
     assert_eq!(keys.check_forgeries().map_err(|v| v.code), Err(Code::AEAD_LIMIT_REACHED));
+}
+
+#[test]
+fn an_early_update_waits_for_its_number_of_packets_and_for_the_old_key_to_end() {
+    let mut keys = keys();
+    keys.on_ack();
+    assert!(!keys.wants_update(at(0), 2));
+    for _ in 0..2 {
+        keys.seal(PATH, 0, &[], &mut [0; 4]);
+    }
+    assert!(keys.wants_update(at(0), 2));
+    keys.update();
+    keys.on_ack();
+    for _ in 0..2 {
+        keys.seal(PATH, 0, &[], &mut [0; 4]);
+    }
+    assert!(!keys.wants_update(at(0), 2), "the peer has not followed yet");
+    open(&mut keys, at(5), 1).unwrap();
+    assert!(!keys.wants_update(at(5), 2), "packets under the old key may still come");
+    assert!(!keys.wants_update(at(5) + KEEP, 2), "the peer may keep it for longer");
+    assert!(keys.wants_update(at(5) + KEEP * 3, 2));
+}
+
+#[test]
+fn an_old_key_under_a_higher_number_than_the_new_one_is_a_key_update_error() {
+    let mut keys = keys();
+    keys.update();
+    let opened = |keys: &mut OneRttKeys, pn, generation: u8| {
+        let mut packet = [0, 0, 0, PEERS + generation];
+        keys.open(at(0), KEEP, (PATH, pn, generation % 2 == 1), &[], &mut packet)
+    };
+    opened(&mut keys, 10, 1).unwrap();
+    opened(&mut keys, 9, 0).unwrap();
+    assert!(keys.check_order().is_ok(), "late, but in order");
+    assert_eq!(opened(&mut keys, 11, 0), Err(Forged));
+    assert_eq!(keys.check_order().unwrap_err().code, Code::KEY_UPDATE_ERROR);
+}
+
+#[test]
+fn a_peer_that_updates_again_early_is_followed_where_the_numbers_tell() {
+    let mut keys = keys();
+    let opened = |keys: &mut OneRttKeys, pn, generation: u8| {
+        let mut packet = [0, 0, 0, PEERS + generation];
+        keys.open(at(0), KEEP, (PATH, pn, generation % 2 == 1), &[], &mut packet)
+    };
+    opened(&mut keys, 10, 1).unwrap();
+    opened(&mut keys, 20, 2).unwrap();
+    assert_eq!((keys.phase(), keys.updates), (false, 2));
+    opened(&mut keys, 19, 1).unwrap();
+    assert!(keys.check_order().is_ok());
 }

@@ -2,25 +2,32 @@
 //! validation and status. It knows its own id and addresses and nothing of other paths, streams or keys.
 
 mod delivery;
+mod ecn;
 mod mtu;
+mod observed;
 mod pacer;
 mod recovery;
 mod rtt;
+mod spin;
 mod status;
 mod validation;
 
+pub(crate) use ecn::{EcnReport, EcnTest};
 pub(crate) use mtu::{MTU_BASE, MtuSearch};
+pub(crate) use observed::Observed;
 pub(crate) use recovery::{AckMeta, Fates, Recovery, Verdict};
+pub(crate) use spin::Spin;
 pub(crate) use status::Status;
 pub(crate) use validation::Validation;
 
 use crate::event::PathStats;
 use crate::frames::{Frames, Token};
 use crate::space::Space;
-use mpquic_base::{Duration, FourTuple, PathId, Rng, Time};
+use mpquic_base::{Duration, Ecn, FourTuple, PathId, Rng, Time};
 use mpquic_policy::cc::Controller;
 use mpquic_policy::sched::PathView;
-use mpquic_wire::{Frame, frame::AckHeader};
+use mpquic_wire::Frame;
+use mpquic_wire::frame::{AckHeader, EcnCounts};
 
 /// RFC 9000 §8.1: bytes sent to an address that has not proven itself, per byte received from it.
 const AMPLIFICATION: u64 = 3;
@@ -40,6 +47,9 @@ pub(crate) struct Path {
     pub(crate) mtu: MtuSearch,
     pub(crate) validation: Validation,
     pub(crate) status: Status,
+    pub(crate) ecn: EcnTest,
+    pub(crate) spin: Spin,
+    pub(crate) observed: Observed,
     /// Set once PATH_ABANDON was sent or received: nothing new is sent here, and at this time it is forgotten.
     pub(crate) closing: Option<Closing>,
     /// No answer for two PTO (or the link is gone): data goes elsewhere, only probes are sent here.
@@ -87,6 +97,10 @@ pub(crate) struct PathSetup {
     pub(crate) initial_rtt: Duration,
     pub(crate) mtu_ceiling: u16,
     pub(crate) pacing: bool,
+    pub(crate) ecn: bool,
+    pub(crate) spin: bool,
+    /// The peer wants to know its address.
+    pub(crate) tells: bool,
     pub(crate) validation: Validation,
     /// We may send to the peer's address only what it earned.
     pub(crate) limited: bool,
@@ -102,6 +116,9 @@ impl Path {
             mtu: MtuSearch::new(setup.mtu_ceiling),
             validation: setup.validation,
             status: Status::default(),
+            ecn: EcnTest::new(setup.ecn),
+            spin: Spin::new(setup.spin, rng),
+            observed: Observed::new(setup.tells),
             closing: None,
             silent: false,
             down: None,
@@ -203,6 +220,8 @@ impl Path {
         self.tuple = tuple;
         self.amplification = Some(Amplification { received: received as u64, sent: 0 });
         self.validation.restart(now, pto);
+        self.ecn.restart(true);
+        self.observed.on_move();
     }
 
     /// Writes an ACK of this path's packets; the caller says on which path it rides by choosing `frames`.
@@ -222,12 +241,20 @@ impl Path {
         if self.closing.is_some() {
             return false;
         }
-        self.validation.has_response() || self.validation.challenge_due(now) || self.space.probes > 0
+        let tell = self.observed.wants() && self.allowance() > 0;
+        tell || self.validation.has_response() || self.validation.challenge_due(now) || self.space.probes > 0
     }
 
     /// Writes what belongs on this path alone; true if the datagram must be padded to the base MTU.
-    pub(crate) fn write_own(&mut self, now: Time, rng: &mut Rng, frames: &mut Frames<'_>) -> bool {
+    pub(crate) fn write_own(
+        &mut self,
+        now: Time,
+        rng: &mut Rng,
+        observed_seq: &mut u64,
+        frames: &mut Frames<'_>,
+    ) -> bool {
         let mut pad = false;
+        self.observed.write(self.id, self.tuple.peer, observed_seq, frames);
         while let Some(data) = self.validation.peek_response() {
             if !frames.push_untracked(&Frame::PathResponse(data)) {
                 break;
@@ -247,6 +274,20 @@ impl Path {
             }
         }
         pad
+    }
+
+    /// How packets of this path are marked now. Challenges are not, lest a path that drops marks seem dead.
+    pub(crate) const fn mark(&self) -> Ecn {
+        if self.is_usable() { self.ecn.mark() } else { Ecn::NotEct }
+    }
+
+    /// The marks of what one ACK acknowledged, against what the peer counted.
+    pub(crate) fn on_ecn(&mut self, now: Time, verdict: &Verdict, counts: Option<EcnCounts>) {
+        let report = EcnReport { counts, acked: verdict.ect_acked, newest: verdict.newest };
+        let marked = self.ecn.on_ack(report);
+        if let Some(newest_sent_at) = verdict.newest_sent_at.filter(|_| marked > 0) {
+            self.recovery.on_ecn(now, newest_sent_at, marked, verdict.packets);
+        }
     }
 
     pub(crate) fn view(&self, now: Time) -> PathView {
@@ -306,6 +347,9 @@ impl Path {
             packets_received: self.packets_received,
             packets_lost: self.recovery.lost_packets,
             spurious_losses: self.recovery.spurious_losses,
+            ecn: self.ecn.is_capable(),
+            congestion_marks: self.recovery.marks,
+            observed: self.observed.heard(),
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::frames::Token;
 use crate::space::{Sent, Space, State};
 use core::ops::Range;
 use mpquic_base::{Duration, Rate, Time};
-use mpquic_policy::cc::{AckBatch, Controller, LossBatch, SentPacket};
+use mpquic_policy::cc::{AckBatch, Controller, EcnBatch, LossBatch, SentPacket};
 use mpquic_wire::Code;
 
 /// RFC 9002 §6.1.1; grows when a packet declared lost turns out to have been reordered.
@@ -45,6 +45,14 @@ pub(crate) struct Verdict {
     pub(crate) lost: Vec<(u16, bool)>,
     pub(crate) probe_acked: Option<u16>,
     pub(crate) progress: bool,
+    /// Packets newly acknowledged, those of them that were marked ECT, and when the newest departed.
+    pub(crate) packets: u64,
+    pub(crate) ect_acked: u64,
+    pub(crate) newest_sent_at: Option<Time>,
+    /// The largest acknowledged number grew.
+    pub(crate) newest: bool,
+    /// Marked packets declared lost.
+    pub(crate) ect_lost: u64,
 }
 
 #[derive(Debug)]
@@ -68,6 +76,8 @@ pub(crate) struct Recovery {
     loss_share: f64,
     pub(crate) lost_packets: u64,
     pub(crate) spurious_losses: u64,
+    /// Packets that the peer reported as marked for congestion.
+    pub(crate) marks: u64,
 }
 
 /// What is known of the ACK besides its ranges.
@@ -102,6 +112,7 @@ impl Recovery {
             loss_share: 0.0,
             lost_packets: 0,
             spurious_losses: 0,
+            marks: 0,
         };
         recovery.refresh();
         recovery
@@ -176,12 +187,17 @@ impl Recovery {
         ranges: impl Iterator<Item = Range<u64>>,
         fates: &mut Fates,
     ) -> Result<Verdict, Violation> {
+        let largest_before = space.sent.largest_acked();
         let newly = self.collect_acked(space, meta, ranges, fates)?;
         let mut verdict = Verdict {
             acked_largest: newly.largest_size,
             probe_acked: newly.mtu_probe,
             progress: newly.packets > 0,
-            lost: Vec::new(),
+            packets: newly.packets,
+            ect_acked: newly.ect,
+            newest_sent_at: newly.newest.map(|(_, packet)| packet.sent_at),
+            newest: space.sent.largest_acked() > largest_before,
+            ..Verdict::default()
         };
         let Some((newest_pn, newest)) = newly.newest else { return Ok(verdict) };
         self.last_progress = meta.now;
@@ -279,6 +295,13 @@ impl Recovery {
         }
     }
 
+    /// RFC 9002 §7.1: a mark is a sign of congestion like a loss.
+    pub(crate) fn on_ecn(&mut self, now: Time, newest_sent_at: Time, marked: u64, acked: u64) {
+        self.marks += marked;
+        self.controller.on_ecn(&EcnBatch { now, newest_sent_at, marked, acked, in_flight: self.in_flight });
+        self.refresh();
+    }
+
     /// The loss timer of `space` ran out.
     pub(crate) fn on_loss_timer(
         &mut self,
@@ -340,6 +363,7 @@ impl Recovery {
             let packet = *packet;
             self.in_flight -= packet.flight_bytes();
             verdict.lost.push((packet.size, packet.mtu_probe));
+            verdict.ect_lost += u64::from(packet.ect);
             fates.lost.extend(space.sent.tokens(pn));
             // RFC 9000 §14.4: a lost MTU probe is no sign of congestion.
             if packet.mtu_probe || !packet.in_flight {
@@ -491,6 +515,8 @@ struct Newly {
     newest: Option<(u64, Sent)>,
     largest_size: u16,
     mtu_probe: Option<u16>,
+    /// Marked ECT.
+    ect: u64,
     spurious: u32,
     spurious_distance: u64,
 }
@@ -499,6 +525,7 @@ impl Newly {
     fn add(&mut self, pn: u64, packet: Sent, largest_before: Option<u64>) {
         self.packets += 1;
         self.eliciting |= packet.ack_eliciting;
+        self.ect += u64::from(packet.ect);
         if packet.state == State::Outstanding {
             self.bytes += packet.flight_bytes();
         }

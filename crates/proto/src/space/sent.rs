@@ -28,6 +28,8 @@ pub(crate) struct Sent {
     /// Ack-eliciting or padded: counts towards bytes in flight (RFC 9002 §2).
     pub(crate) in_flight: bool,
     pub(crate) mtu_probe: bool,
+    /// Sent as ECN-capable.
+    pub(crate) ect: bool,
     /// Path state at departure, for the delivery rate sample when it is acknowledged.
     pub(crate) delivered: u64,
     pub(crate) delivered_at: Time,
@@ -49,6 +51,7 @@ impl Sent {
             ack_eliciting,
             in_flight,
             mtu_probe: false,
+            ect: false,
             delivered: 0,
             delivered_at: Time::ZERO,
             first_sent_at: Time::ZERO,

@@ -34,6 +34,7 @@ struct Waiting {
     tag: Tag,
     tuple: FourTuple,
     segment: usize,
+    ecn: Ecn,
     slot: Slot,
     len: usize,
 }
@@ -152,26 +153,30 @@ impl Node {
     fn hand_over(&mut self, now: Time) -> bool {
         let Some(mut slot) = self.pool.take() else { return false };
         let Some((id, transmit)) = self.endpoint.transmit(now, &mut slot) else { return false };
-        let Transmit { tag, tuple, segment, len, .. } = transmit;
+        let Transmit { tag, tuple, segment, len, ecn, .. } = transmit;
         let stats = id.and_then(|id| self.endpoint.peek(id)).map(Connection::path_stats);
         let mtu = stats.and_then(|mut paths| paths.find(|p| p.id == tag.path)).map(|p| usize::from(p.mtu));
         // Only an MTU probe, alone in its datagram, may be larger than what the path is known to carry.
         let limit = if len > segment { mtu.unwrap_or(self.mtu_ceiling) } else { self.mtu_ceiling };
         assert!(segment <= limit, "a datagram above the MTU of {limit}: {transmit:?}");
         let lane = if transmit.urgent { Lane::Control } else { Lane::Data };
-        self.wheel.insert(transmit.departs_at.max(now), lane, Waiting { id, tag, tuple, segment, slot, len });
+        self.wheel.insert(
+            transmit.departs_at.max(now),
+            lane,
+            Waiting { id, tag, tuple, segment, ecn, slot, len },
+        );
         true
     }
 
     /// Takes batches from the endpoint and releases those that are due, cut into datagrams.
-    pub(super) fn transmit(&mut self, now: Time, departed: &mut Vec<(FourTuple, Vec<u8>)>) {
+    pub(super) fn transmit(&mut self, now: Time, departed: &mut Vec<(FourTuple, Ecn, Vec<u8>)>) {
         loop {
             while self.hand_over(now) {}
             let mut released = false;
             while let Some(waiting) = self.wheel.pop_due(now) {
                 released = true;
                 for datagram in waiting.slot[..waiting.len].chunks(waiting.segment) {
-                    departed.push((waiting.tuple, datagram.to_vec()));
+                    departed.push((waiting.tuple, waiting.ecn, datagram.to_vec()));
                 }
                 if let Some(id) = waiting.id {
                     self.endpoint.settle(now, id, waiting.tag, Fate::Sent(now));

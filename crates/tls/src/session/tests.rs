@@ -298,3 +298,58 @@ fn no_handshake_completes_with_a_bit_changed_on_the_way() {
         assert!(client.session.is_handshaking(), "seed {seed}");
     }
 }
+
+/// A client that keeps tickets and a server that gives them; 0-RTT as each wills.
+fn remembering(client_early: bool, server_early: bool) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
+    let identity = Identity::self_signed(&["localhost"]).unwrap();
+    let pin = Pin::Certificate(identity.fingerprint());
+    let client = ClientConfig::pinned(&[pin]).unwrap().resumption(8).early_data(client_early);
+    let server = ServerConfig::with_identity(identity).resumption(8).early_data(server_early);
+    (Arc::new(client.build(&[b"h3"]).unwrap()), Arc::new(server.build(&[b"h3"]).unwrap()))
+}
+
+#[test]
+fn a_second_visit_resumes_and_both_ends_agree_on_the_early_keys() {
+    let (client, server) = remembering(true, true);
+    let first = Pair::of(&client, &server, V1, "localhost");
+    assert!(first.client.session.early_keys().is_none(), "nothing is remembered yet");
+    first.complete();
+    let mut second = Pair::of(&client, &server, V1, "localhost");
+    assert_eq!(second.client.session.remembered_parameters(), Some(SERVER_PARAMETERS));
+    assert_eq!(second.client.session.peer_parameters(), None, "what is remembered is not what was said");
+    let near = second.client.session.early_keys().unwrap();
+    let [(0, hello)] = &second.client.flush()[..] else { panic!("one flight") };
+    second.server.session.read(hello).unwrap();
+    rig::assert_agree(&near, &second.server.session.early_keys().unwrap());
+    for (_, bytes) in second.server.flush() {
+        second.client.session.read(&bytes).unwrap();
+        second.client.flush();
+    }
+    assert_eq!(second.client.session.early_accepted(), Some(true));
+    assert_eq!(second.client.session.peer_parameters(), Some(SERVER_PARAMETERS));
+}
+
+#[test]
+fn early_data_takes_the_consent_of_both_ends() {
+    for (near, far) in [(true, false), (false, true)] {
+        let (client, server) = remembering(near, far);
+        Pair::of(&client, &server, V1, "localhost").complete();
+        let second = Pair::of(&client, &server, V1, "localhost");
+        assert!(second.client.session.early_keys().is_none());
+        let second = second.complete();
+        assert_eq!(second.client.session.early_accepted(), Some(false));
+    }
+}
+
+#[test]
+fn a_replayed_hello_finds_its_session_used_up() {
+    let (client, server) = remembering(true, true);
+    Pair::of(&client, &server, V1, "localhost").complete();
+    let mut second = Pair::of(&client, &server, V1, "localhost");
+    let mut replayed = Pair::of(&client, &server, V1, "localhost");
+    let [(0, hello)] = &second.client.flush()[..] else { panic!("one flight") };
+    second.server.session.read(hello).unwrap();
+    assert!(second.server.session.early_keys().is_some());
+    replayed.server.session.read(hello).unwrap();
+    assert!(replayed.server.session.early_keys().is_none());
+}

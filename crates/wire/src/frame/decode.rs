@@ -7,6 +7,7 @@ use crate::{
     error::Code,
 };
 use mpquic_base::{Dir, PathId, StreamId};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// RFC 9000 §4.6: a stream count above this could not be numbered.
 const MAX_STREAM_COUNT: u64 = 1 << 60;
@@ -105,7 +106,7 @@ impl From<Malformed> for Fault {
     }
 }
 
-/// The frames of draft-ietf-quic-multipath-21 §4; all others are unknown.
+/// The frames of draft-ietf-quic-multipath-21 §4 and other extensions; all others are unknown.
 fn read_multipath<'a>(frame_type: u64, r: &mut Reader<'a>) -> Result<Frame<'a>, Fault> {
     Ok(match frame_type {
         t::PATH_ACK | t::PATH_ACK_ECN => {
@@ -134,6 +135,14 @@ fn read_multipath<'a>(frame_type: u64, r: &mut Reader<'a>) -> Result<Frame<'a>, 
             }
         },
         t::PATHS_BLOCKED => Frame::PathsBlocked(path_id(r)?),
+        t::OBSERVED_ADDRESS_V4 => {
+            let (seq, ip) = (r.varint()?, Ipv4Addr::from(r.array::<4>()?));
+            Frame::ObservedAddress { seq, address: SocketAddr::from((ip, r.u16()?)) }
+        }
+        t::OBSERVED_ADDRESS_V6 => {
+            let (seq, ip) = (r.varint()?, Ipv6Addr::from(r.array::<16>()?));
+            Frame::ObservedAddress { seq, address: SocketAddr::from((ip, r.u16()?)) }
+        }
         t::PATH_CIDS_BLOCKED => Frame::PathCidsBlocked { path: path_id(r)?, next_seq: r.varint()? },
         _ => return Err("unknown frame type".into()),
     })

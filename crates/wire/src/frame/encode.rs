@@ -3,6 +3,7 @@
 use super::{Frame, NewConnectionId, types};
 use crate::cursor::{Writer, varint_len};
 use mpquic_base::{Dir, PathId, StreamId};
+use std::net::{IpAddr, SocketAddr};
 
 /// Where the fields of a frame go: into a packet, or into a count.
 trait Sink {
@@ -32,6 +33,15 @@ impl Sink for Count {
 
 fn varints(out: &mut impl Sink, values: &[u64]) {
     values.iter().for_each(|v| out.varint(*v));
+}
+
+fn observed(out: &mut impl Sink, frame_type: u64, seq: u64, address: SocketAddr) {
+    varints(out, &[frame_type, seq]);
+    match address.ip() {
+        IpAddr::V4(ip) => out.bytes(&ip.octets()),
+        IpAddr::V6(ip) => out.bytes(&ip.octets()),
+    }
+    out.bytes(&address.port().to_be_bytes());
 }
 
 fn prefixed(out: &mut impl Sink, bytes: &[u8]) {
@@ -119,6 +129,7 @@ impl Frame<'_> {
             }
             Frame::MaxPathId(max) => varints(out, &[t::MAX_PATH_ID, u64::from(max.0)]),
             Frame::PathsBlocked(max) => varints(out, &[t::PATHS_BLOCKED, u64::from(max.0)]),
+            Frame::ObservedAddress { seq, address } => observed(out, self.type_of(), seq, address),
             Frame::PathCidsBlocked { path, next_seq } => {
                 varints(out, &[t::PATH_CIDS_BLOCKED, u64::from(path.0), next_seq]);
             }

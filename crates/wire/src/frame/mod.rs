@@ -10,10 +10,11 @@ pub use decode::FrameError;
 pub use encode::{AckHeader, StreamHeader};
 
 use mpquic_base::{Cid, Dir, PathId, StreamId};
+use std::net::SocketAddr;
 
 pub const RESET_TOKEN_LEN: usize = 16;
 
-/// Every frame of RFC 9000, RFC 9221 and draft-ietf-quic-multipath-21.
+/// Every frame of RFC 9000, RFC 9221, draft-ietf-quic-multipath-21 and draft-ietf-quic-address-discovery.
 ///
 /// RFC 9000's ACK, NEW_CONNECTION_ID and RETIRE_CONNECTION_ID speak of path 0; their multipath forms parse into the
 /// same variants with `multipath: true`, because the machine treats them alike.
@@ -97,6 +98,11 @@ pub enum Frame<'a> {
         path: PathId,
         next_seq: u64,
     },
+    /// draft-ietf-quic-address-discovery: where the packets of the path that carries it come from.
+    ObservedAddress {
+        seq: u64,
+        address: SocketAddr,
+    },
 }
 
 impl Frame<'_> {
@@ -146,6 +152,9 @@ impl Frame<'_> {
             Self::MaxPathId(_) => t::MAX_PATH_ID,
             Self::PathsBlocked(_) => t::PATHS_BLOCKED,
             Self::PathCidsBlocked { .. } => t::PATH_CIDS_BLOCKED,
+            Self::ObservedAddress { address, .. } => {
+                either(address.is_ipv4(), t::OBSERVED_ADDRESS_V4, t::OBSERVED_ADDRESS_V6)
+            }
         }
     }
 

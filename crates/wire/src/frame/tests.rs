@@ -117,6 +117,7 @@ fn every_type_of_the_documents_is_covered() {
         .chain(0x10..=0x1e)
         .chain([0x31, 0x3e, 0x3f])
         .chain(0x3e75..=0x3e7c)
+        .chain([0x009f_81a6, 0x009f_81a7])
         .collect();
     assert_eq!(types, expected);
 }

@@ -40,3 +40,6 @@ pub(super) const PATH_RETIRE_CONNECTION_ID: u64 = 0x3e79;
 pub(super) const MAX_PATH_ID: u64 = 0x3e7a;
 pub(super) const PATHS_BLOCKED: u64 = 0x3e7b;
 pub(super) const PATH_CIDS_BLOCKED: u64 = 0x3e7c;
+/// draft-ietf-quic-address-discovery-00 §8: the low bit tells IPv6 from IPv4.
+pub(super) const OBSERVED_ADDRESS_V4: u64 = 0x009f_81a6;
+pub(super) const OBSERVED_ADDRESS_V6: u64 = 0x009f_81a7;

@@ -1,0 +1,13 @@
+//! Rules of the protocol between two endpoints, one story per test: packets are carried, kept back, bent and forged by hand.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+mod early;
+mod ecn;
+mod grease;
+mod handshake;
+mod multipath;
+mod resets;
+mod retry;
+mod rig;
+mod versions;
