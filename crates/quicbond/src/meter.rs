@@ -31,7 +31,8 @@ impl<K: Ord + Clone> Rates<K> {
         let seconds = self.at.map_or(0.0, |at| now.duration_since(at).as_secs_f64());
         let rate = |key: &K, moved: &Moved| {
             let before = self.last.get(key).copied().unwrap_or_default();
-            let per_second = |now: f64, before: f64| if seconds > 0.0 { (now - before).max(0.0) / seconds } else { 0.0 };
+            let per_second =
+                |now: f64, before: f64| if seconds > 0.0 { (now - before).max(0.0) / seconds } else { 0.0 };
             Moved { up: per_second(moved.up, before.up), down: per_second(moved.down, before.down) }
         };
         self.rates = counters.iter().map(|(key, moved)| (key.clone(), rate(key, moved))).collect();

@@ -27,8 +27,13 @@ pub(crate) struct Attached {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lane {
     /// To be opened at this time; `pause` is what follows a failure.
-    Waiting { at: Instant, pause: Duration },
-    Opening { pause: Duration },
+    Waiting {
+        at: Instant,
+        pause: Duration,
+    },
+    Opening {
+        pause: Duration,
+    },
     Open(PathId),
 }
 

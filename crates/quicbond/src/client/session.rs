@@ -28,9 +28,6 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(30);
 /// The server's answer to who we are.
 const HELLO_WAIT: Duration = Duration::from_secs(10);
 
-
-
-
 /// Why there is no session, in words for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
@@ -203,9 +200,9 @@ impl Keeper {
                  new one: quicbond server tenant add NAME",
                 self.token.tenant
             ))),
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                Err(Trouble::Passing("the server is busy or has refused us too often; trying again later".into()))
-            }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Err(Trouble::Passing(
+                "the server is busy or has refused us too often; trying again later".into(),
+            )),
             // A plain MASQUE proxy does not know the question, but may know the token.
             _ => {
                 let number = self.view().sessions + 1;

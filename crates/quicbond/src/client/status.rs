@@ -11,7 +11,6 @@ use crate::daemon::Stop;
 use crate::ip::Lane;
 use crate::meter::{Moved, Rates};
 use crate::relay;
-use crate::server::link;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::net::SocketAddr;
@@ -114,7 +113,7 @@ impl Facts {
                 let rates = lock(&self.meter.0).of(&seen.local);
                 let base = path.map_or_else(
                     || Link { state: absent(seen.lane), peer: seen.server.to_string(), ..Link::default() },
-                    link,
+                    Link::of,
                 );
                 Link {
                     name: seen.name.clone(),

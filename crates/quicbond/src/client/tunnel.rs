@@ -134,14 +134,15 @@ fn refusal(status: StatusCode, proxy_status: Option<&HeaderValue>) -> Refusal {
         .and_then(|text| text.split(';').find_map(|part| part.trim().strip_prefix("error=")))
         .unwrap_or_default();
     match (error, status) {
-        ("destination_ip_prohibited" | "http_request_denied", _) | (_, StatusCode::FORBIDDEN) => Refusal::NotAllowed,
+        ("destination_ip_prohibited" | "http_request_denied", _) | (_, StatusCode::FORBIDDEN) => {
+            Refusal::NotAllowed
+        }
         ("connection_refused", _) => Refusal::Refused,
         ("dns_error" | "dns_timeout", _) => Refusal::NameUnknown,
         ("destination_ip_unroutable" | "destination_unavailable", _) => Refusal::HostUnreachable,
         ("connection_timeout", _) | (_, StatusCode::GATEWAY_TIMEOUT) => Refusal::TimedOut,
-        ("connection_limit_reached", _) | (_, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => {
-            Refusal::TooMany
-        }
+        ("connection_limit_reached", _)
+        | (_, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => Refusal::TooMany,
         (_, StatusCode::PROXY_AUTHENTICATION_REQUIRED) => Refusal::TunnelDown,
         _ => Refusal::HostUnreachable,
     }
@@ -179,7 +180,12 @@ pub(crate) struct Counted<F> {
 }
 
 impl<F> Counted<F> {
-    fn new(flow: F, slot: OwnedSemaphorePermit, counters: Arc<Counters>, open: fn(&Counters) -> &AtomicU64) -> Self {
+    fn new(
+        flow: F,
+        slot: OwnedSemaphorePermit,
+        counters: Arc<Counters>,
+        open: fn(&Counters) -> &AtomicU64,
+    ) -> Self {
         open(&counters).fetch_add(1, Ordering::Relaxed);
         Self { flow, _slot: slot, counters, open }
     }

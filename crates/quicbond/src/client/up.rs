@@ -8,7 +8,8 @@ use crate::config;
 use crate::control::Socket;
 use crate::daemon::Stop;
 use crate::host::{
-    ClientRouting, Dns, Error, Journal, Link, RedirectListeners, Tun, bind_redirect_listeners, lan_interfaces,
+    ClientRouting, Dns, Error, Journal, Link, RedirectListeners, Tun, bind_redirect_listeners,
+    lan_interfaces, links,
 };
 use crate::output::Output;
 use crate::relay;
@@ -67,8 +68,10 @@ async fn carry(
     let has_v6 = addresses.iter().any(IpAddr::is_ipv6);
     let device = open_device(&config.interface, &addresses).await.map_err(told)?;
     let listeners = if config.tcp_lane { Some(bind_redirect_listeners().map_err(told)?) } else { None };
-    let links: Vec<Link> = base.links.borrow().clone();
-    let others: Vec<&str> = links.iter().map(|link| link.name.as_str()).chain([config.interface.as_str()]).collect();
+    let links: Vec<Link> = links(&[&config.interface]).await.map_err(told)?;
+    let named = config.links.iter().chain(&config.exclude).chain([&config.interface]);
+    // Whatever leads elsewhere, or was named as a link, is no LAN, also while it has no default route.
+    let others: Vec<&str> = links.iter().map(|link| &link.name).chain(named).map(String::as_str).collect();
     let routing = ClientRouting {
         tun: config.interface.clone(),
         mark: config.mark,
@@ -152,7 +155,11 @@ async fn admit_links(links: &mut watch::Receiver<Vec<Link>>, routing: &ClientRou
     }
 }
 
-fn serve_tcp(listeners: RedirectListeners, base: &Base, traffic: &Arc<relay::Counters>) -> Result<(), String> {
+fn serve_tcp(
+    listeners: RedirectListeners,
+    base: &Base,
+    traffic: &Arc<relay::Counters>,
+) -> Result<(), String> {
     let RedirectListeners { v4, v6, .. } = listeners;
     for listener in [Some(v4), v6].into_iter().flatten() {
         let listener = TcpListener::from_std(listener).map_err(|error| format!("TCP lane: {error}"))?;

@@ -58,8 +58,9 @@ fn scope_v4(v4: Ipv4Addr) -> Scope {
     if v4.is_loopback() || v4.is_link_local() || v4.is_multicast() || a == 0 || a >= 240 {
         return Scope::Host;
     }
-    // RFC 6598: 100.64/10 lies between a provider and its customers.
-    if v4.is_private() || (a == 100 && (64..128).contains(&b)) { Scope::Private } else { Scope::Public }
+    // RFC 6598: 100.64/10 lies between a provider and its customers. RFC 2544: 198.18/15 is for benchmarks.
+    let between = (a == 100 && (64..128).contains(&b)) || (a == 198 && b & 0xfe == 18);
+    if v4.is_private() || between { Scope::Private } else { Scope::Public }
 }
 
 fn scope_v6(v6: Ipv6Addr) -> Scope {

@@ -3,6 +3,8 @@
 //! "Up" is from the client to the server and "down" the other way, at both ends alike. Every field that may be missing
 //! has a default, so that the `status` of one version understands the daemon of another.
 
+use core::time::Duration;
+use mpquic::PathStats;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,6 +141,31 @@ pub(crate) struct Link {
     pub(crate) bytes_down: u64,
     #[serde(default)]
     pub(crate) bytes_up: u64,
+}
+
+impl Link {
+    /// What both roles say of a path alike; names and directions are the caller's.
+    pub(crate) fn of(path: &PathStats) -> Self {
+        let ms = |d: Duration| d.as_secs_f64() * 1e3;
+        let percent =
+            |part: u64, whole: u64| if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 };
+        Self {
+            local: path.tuple.local.to_string(),
+            peer: path.tuple.peer.to_string(),
+            state: match path {
+                path if path.closing => LinkState::Gone,
+                path if !path.validated => LinkState::Validating,
+                path if path.silent => LinkState::Silent,
+                path if path.backup => LinkState::Backup,
+                _ => LinkState::Up,
+            },
+            rtt_ms: ms(path.srtt),
+            min_rtt_ms: ms(path.min_rtt),
+            loss_percent: percent(path.packets_lost.saturating_sub(path.spurious_losses), path.packets_sent),
+            mtu: u32::from(path.mtu),
+            ..Self::default()
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

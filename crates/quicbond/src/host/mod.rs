@@ -8,7 +8,6 @@
 //! Refuses to know QUIC, tunnels, tenants and configuration files. The netlink crates and the TUN crate are named
 //! in this folder only, because they break every month or two.
 
-
 mod change;
 mod client;
 mod dns;
@@ -32,7 +31,7 @@ pub(crate) use self::{
     dns::Dns,
     error::Error,
     journal::Journal,
-    lan::lan_interfaces,
+    lan::{lan_interfaces, own_addresses},
     links::{Link, LinkWatch, links},
     redirect::{RedirectListeners, bind_redirect_listeners, original_destination},
     server::ServerRouting,

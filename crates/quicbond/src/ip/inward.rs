@@ -1,12 +1,13 @@
 //! Packets from a session to the device: in the order of their flow, if they are stamped.
 
-use super::{Counters, PLAIN, STAMPED};
+use super::{Lane, PLAIN, STAMPED};
 use crate::host::{Outgoing, Tun};
 use bytes::Bytes;
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 use mpquic::{Connection, PathStats};
 use mpquic_base::Time;
+use mpquic_bond::mss;
 use mpquic_bond::order::{Limits, Reorder, Stamp};
 use mpquic_bond::packet::Packet;
 use mpquic_h3::Datagrams;
@@ -60,15 +61,19 @@ impl Inward {
     ///
     /// # Errors
     /// What the device reports.
-    pub(crate) async fn run(mut self, device: &Tun, counters: &Counters) -> std::io::Result<()> {
+    pub(crate) async fn run(mut self, device: &Tun, lane: &Lane) -> std::io::Result<()> {
+        let counters = &lane.counters;
         let mut outgoing = Outgoing::new();
         while self.gather().await {
             counters.reordered.store(self.reorder.counters().filled, Ordering::Relaxed);
-            for packet in core::mem::take(&mut self.ready) {
+            let mtu = lane.mtu();
+            for mut packet in core::mem::take(&mut self.ready) {
                 if !self.may_pass(&packet) {
                     counters.dropped_foreign.fetch_add(1, Ordering::Relaxed);
                     continue;
                 }
+                // TCP that is not in the TCP lane: its answers have to fit into the tunnel.
+                mss::clamp(&mut packet, mtu);
                 counters.packets_in.fetch_add(1, Ordering::Relaxed);
                 counters.bytes_in.fetch_add(packet.len() as u64, Ordering::Relaxed);
                 if outgoing.is_full() {

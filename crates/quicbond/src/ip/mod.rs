@@ -85,7 +85,13 @@ impl Lane {
         // Which flows share a number must not be for the peers of our tenants to choose.
         let seed = RandomState::new().hash_one(0);
         let stamping = || Mutex::new(Stamping { stamper: Stamper::new(seed), buffer: Vec::new() });
-        Self { addresses, datagrams, stamper: stamped.then(stamping), capsules, counters: Counters::default() }
+        Self {
+            addresses,
+            datagrams,
+            stamper: stamped.then(stamping),
+            capsules,
+            counters: Counters::default(),
+        }
     }
 
     /// The client's addresses inside the tunnel.

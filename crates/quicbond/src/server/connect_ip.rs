@@ -6,15 +6,20 @@ use super::session::answer;
 use super::state::{Member, State};
 use crate::host::{Outgoing, Packets, Tun};
 use crate::ip::{
-    Admits, CAPSULES_WAITING, Inward, Lane, ORDER_HEADER, Sent, next_configuration, read_capsules, send_capsules,
+    Admits, CAPSULES_WAITING, Inward, Lane, ORDER_HEADER, Sent, next_configuration, read_capsules,
+    send_capsules,
 };
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 use http::{HeaderValue, Response, StatusCode};
+use ipnet::IpNet;
 use mpquic_bond::icmp;
 use mpquic_bond::packet::Packet;
+use mpquic_bond::sources::{self, Prefixes};
 use mpquic_h3::capsule::{self, Capsules};
-use mpquic_h3::connect_ip::{AssignedAddress, Configuration, IpRange, LIMITS, Prefix, RequestedAddress, Scope};
+use mpquic_h3::connect_ip::{
+    AssignedAddress, Configuration, IpRange, LIMITS, Prefix, RequestedAddress, Scope,
+};
 use mpquic_h3::{BodySender, Request};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -96,7 +101,7 @@ pub(super) async fn serve(state: &Arc<State>, member: &Arc<Member>, device: &Arc
     state.attach(&addresses, &lane);
     let inward = Inward::new(datagrams, whole, member.connection.clone(), admits(state, &addresses));
     tokio::select! {
-        ended = inward.run(&device.tun, &lane.counters) => if let Err(error) = ended {
+        ended = inward.run(&device.tun, &lane) => if let Err(error) = ended {
             tracing::error!(%error, "the tunnel's device failed");
         },
         () = send_capsules(send, to_send) => {}
@@ -112,10 +117,11 @@ pub(super) async fn serve(state: &Arc<State>, member: &Arc<Member>, device: &Arc
 
 /// A tenant sends from its own addresses, to targets that the configuration allows, and to us.
 fn admits(state: &Arc<State>, addresses: &[IpAddr]) -> Admits {
-    let (state, own) = (Arc::clone(state), addresses.to_vec());
+    let own = Prefixes::new(addresses.iter().map(|ip| IpNet::from(*ip)).collect());
+    let state = Arc::clone(state);
     Box::new(move |packet| {
         let target = packet.destination();
-        own.contains(&packet.source()) && (state.is_own(target) || state.config.targets.permits(target))
+        sources::check(packet, &own).is_ok() && (state.is_own(target) || state.permits(target))
     })
 }
 
@@ -129,13 +135,12 @@ async fn configure(
         let wish = wishes.iter().find(|wish| wish.prefix.address().is_ipv4() == address.is_ipv4());
         wish.map_or(0, |wish| wish.request)
     };
-    let assign = |address: &IpAddr| AssignedAddress { request: request_for(address), prefix: Prefix::host(*address) };
+    let assign =
+        |address: &IpAddr| AssignedAddress { request: request_for(address), prefix: Prefix::host(*address) };
     let everything = addresses.iter().map(|address| match address {
-        IpAddr::V4(_) => IpRange {
-            start: Ipv4Addr::UNSPECIFIED.into(),
-            end: Ipv4Addr::BROADCAST.into(),
-            protocol: 0,
-        },
+        IpAddr::V4(_) => {
+            IpRange { start: Ipv4Addr::UNSPECIFIED.into(), end: Ipv4Addr::BROADCAST.into(), protocol: 0 }
+        }
         IpAddr::V6(_) => IpRange {
             start: Ipv6Addr::UNSPECIFIED.into(),
             end: Ipv6Addr::from_bits(u128::MAX).into(),

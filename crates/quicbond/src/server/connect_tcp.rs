@@ -3,6 +3,7 @@
 use super::session::answer;
 use super::state::{Member, State};
 use crate::flow::Flow;
+use crate::host::own_addresses;
 use crate::relay::relay;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
@@ -79,7 +80,13 @@ pub(super) async fn resolve(state: &State, host: &str, port: u16) -> Result<Vec<
             }
         }
     };
-    let allowed: Vec<SocketAddr> = found.into_iter().filter(|a| state.config.targets.permits(a.ip())).collect();
+    // A connection to an address of this host would come from itself, past its firewall.
+    let ours = own_addresses();
+    let permits = |ip: IpAddr| {
+        let excepted = || state.config.targets.allow.iter().any(|net| net.contains(&ip.to_canonical()));
+        state.permits(ip) && (!ours.contains(&ip.to_canonical()) || excepted())
+    };
+    let allowed: Vec<SocketAddr> = found.into_iter().filter(|a| permits(a.ip())).collect();
     if allowed.is_empty() {
         state.totals.refused_targets.fetch_add(1, Ordering::Relaxed);
         return Err((StatusCode::FORBIDDEN, "destination_ip_prohibited"));

@@ -57,8 +57,11 @@ pub(super) async fn serve(state: &Arc<State>, member: &Arc<Member>, request: Req
 async fn connect(addresses: &[SocketAddr]) -> std::io::Result<UdpSocket> {
     let mut last = std::io::Error::from(std::io::ErrorKind::HostUnreachable);
     for address in addresses {
-        let any: SocketAddr =
-            if address.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+        let any: SocketAddr = if address.is_ipv4() {
+            (Ipv4Addr::UNSPECIFIED, 0).into()
+        } else {
+            (Ipv6Addr::UNSPECIFIED, 0).into()
+        };
         let connected = async {
             let socket = UdpSocket::bind(any).await?;
             socket.connect(address).await.map(|()| socket)

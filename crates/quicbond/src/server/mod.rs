@@ -11,8 +11,6 @@ mod session;
 mod state;
 mod status;
 
-pub(crate) use status::link;
-
 use crate::cli::Run;
 use crate::config;
 use crate::control::{Request, Response, Socket};
@@ -146,7 +144,8 @@ fn identity(config: &config::Server) -> Result<Identity, String> {
 
 /// Sockets on all the addresses of the configuration. A host without IPv6 does without those.
 async fn listen(config: &config::Server, identity: Identity) -> Result<Endpoint, String> {
-    let transport = daemon::transport(&config.transport, config.limits.idle_timeout, config.limits.session_buffer);
+    let transport =
+        daemon::transport(&config.transport, config.limits.idle_timeout, config.limits.session_buffer);
     let server = ServerConfig::new(identity, &[mpquic_h3::ALPN])
         .map_err(|error| error.to_string())?
         .transport(transport)

@@ -42,18 +42,29 @@ impl Pool {
     pub(crate) fn new(v4: Option<Ipv4Net>, v6: Option<Ipv6Net>) -> Self {
         let size = |bits: u8| 1u128.checked_shl(u32::from(bits)).unwrap_or(HOSTS_MAX).min(HOSTS_MAX);
         // The last IPv4 address of a network is its broadcast address.
-        let v4 = v4.map(|net| Space::new(IpAddr::V4(net.network()), size(32 - net.prefix_len()).saturating_sub(1)));
+        let v4 = v4
+            .map(|net| Space::new(IpAddr::V4(net.network()), size(32 - net.prefix_len()).saturating_sub(1)));
         let v6 = v6.map(|net| Space::new(IpAddr::V6(net.network()), size(128 - net.prefix_len())));
         Self { v4, v6 }
     }
 
     /// An IPv4 address for `tenant`, `wanted` if possible; `None` if none is left or there is no IPv4 inside.
-    pub(crate) fn lease_v4(&mut self, tenant: &str, wanted: Option<Ipv4Addr>, now: Instant) -> Option<IpAddr> {
+    pub(crate) fn lease_v4(
+        &mut self,
+        tenant: &str,
+        wanted: Option<Ipv4Addr>,
+        now: Instant,
+    ) -> Option<IpAddr> {
         self.v4.as_mut()?.lease(tenant, wanted.map(IpAddr::V4), now)
     }
 
     /// As [`Pool::lease_v4`].
-    pub(crate) fn lease_v6(&mut self, tenant: &str, wanted: Option<Ipv6Addr>, now: Instant) -> Option<IpAddr> {
+    pub(crate) fn lease_v6(
+        &mut self,
+        tenant: &str,
+        wanted: Option<Ipv6Addr>,
+        now: Instant,
+    ) -> Option<IpAddr> {
         self.v6.as_mut()?.lease(tenant, wanted.map(IpAddr::V6), now)
     }
 
@@ -87,7 +98,8 @@ impl Space {
         // Each number in use is looked at once at the most.
         let tries = count.min(self.leases.len() as u128 + 1);
         let start = self.next.max(2) - 2;
-        let found = (0..tries).map(|i| 2 + (start + i) % count).find(|n| self.is_free_for(*n, tenant, now))?;
+        let found =
+            (0..tries).map(|i| 2 + (start + i) % count).find(|n| self.is_free_for(*n, tenant, now))?;
         self.next = found + 1;
         Some(found)
     }

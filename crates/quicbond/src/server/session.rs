@@ -67,7 +67,9 @@ impl Gate {
                     self.accepted = proof;
                     match self.state.join(&tenant, &self.connection) {
                         Some(member) => return Some((request, member)),
-                        None => answer(request, StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached").await,
+                        None => {
+                            answer(request, StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached").await
+                        }
                     }
                 }
                 Verdict::Refused => answer(request, StatusCode::PROXY_AUTHENTICATION_REQUIRED, "").await,
@@ -128,12 +130,7 @@ impl Gate {
     }
 }
 
-async fn dispatch(
-    state: Arc<State>,
-    member: Arc<Member>,
-    device: Arc<connect_ip::Device>,
-    request: Request,
-) {
+async fn dispatch(state: Arc<State>, member: Arc<Member>, device: Arc<connect_ip::Device>, request: Request) {
     let protocol = request.head.extensions().get::<Protocol>().map(|p| p.0.clone());
     match (request.head.method(), protocol.as_deref()) {
         (&Method::CONNECT, None) => connect_tcp::serve(&state, &member, request).await,

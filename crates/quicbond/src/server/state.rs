@@ -141,7 +141,9 @@ impl State {
         let mut sessions = lock(&self.sessions);
         let of_tenant = sessions.values().filter(|m| m.tenant == *tenant).count();
         let full = |count: usize, limit: u32| count >= limit as usize;
-        if full(sessions.len(), self.config.limits.clients) || own_limit.is_some_and(|limit| full(of_tenant, limit)) {
+        if full(sessions.len(), self.config.limits.clients)
+            || own_limit.is_some_and(|limit| full(of_tenant, limit))
+        {
             return None;
         }
         let usage = sessions.values().find(|m| m.tenant == *tenant).map(|m| Arc::clone(&m.usage));
@@ -188,8 +190,7 @@ impl State {
         let mut pool = lock(&self.pool);
         let v4 = wanted.iter().find_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None });
         let v6 = wanted.iter().find_map(|ip| if let IpAddr::V6(ip) = ip { Some(*ip) } else { None });
-        let leased: Vec<IpAddr> =
-            pool
+        let leased: Vec<IpAddr> = pool
             .lease_v4(member.tenant.as_str(), v4, now)
             .into_iter()
             .chain(pool.lease_v6(member.tenant.as_str(), v6, now))
@@ -221,6 +222,15 @@ impl State {
             IpAddr::V4(v4) => v4 == self.config.network.server_v4(),
             IpAddr::V6(v6) => v6 == self.config.network.server_v6(),
         }
+    }
+
+    /// Whether a flow or packet of a tenant may go there. The inside of the tunnel is nobody's target.
+    pub(crate) fn permits(&self, target: IpAddr) -> bool {
+        let inside = match target.to_canonical() {
+            IpAddr::V4(v4) => self.config.network.ipv4.contains(&v4),
+            IpAddr::V6(v6) => self.config.network.ipv6.contains(&v6),
+        };
+        !inside && self.config.targets.permits(target)
     }
 
     /// All lanes, each once.

@@ -2,7 +2,7 @@
 
 use super::state::{Member, State};
 use crate::control::{
-    Datagrams, Flows, Link, LinkState, Memory, Role, State as Condition, Status, TenantStatus, Totals,
+    Datagrams, Flows, Link, Memory, Role, State as Condition, Status, TenantStatus, Totals,
 };
 use crate::meter::{Moved, Rates};
 use core::sync::atomic::Ordering;
@@ -83,8 +83,11 @@ pub(crate) fn status(state: &State, meter: &Meter) -> Status {
         (load(&state.totals.refused_targets), "flows to targets that are not allowed were refused"),
         (load(&state.totals.refused_packets), "packets with a foreign source or target were dropped"),
     ];
-    status.notes =
-        refusals.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    status.notes = refusals
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
     status
 }
 
@@ -98,32 +101,10 @@ fn links(member: &Member, meter: &Meter) -> Vec<Link> {
             rate_mbps_down: rates.down * 8.0 / 1e6,
             bytes_up: path.bytes_received,
             bytes_down: path.bytes_sent,
-            ..link(&path)
+            ..Link::of(&path)
         }
     };
     member.connection.paths().into_iter().map(one).collect()
-}
-
-/// What both roles say of a path alike.
-pub(crate) fn link(path: &PathStats) -> Link {
-    let ms = |d: Duration| d.as_secs_f64() * 1e3;
-    let percent = |part: u64, whole: u64| if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 };
-    Link {
-        local: path.tuple.local.to_string(),
-        peer: path.tuple.peer.to_string(),
-        state: match path {
-            path if path.closing => LinkState::Gone,
-            path if !path.validated => LinkState::Validating,
-            path if path.silent => LinkState::Silent,
-            path if path.backup => LinkState::Backup,
-            _ => LinkState::Up,
-        },
-        rtt_ms: ms(path.srtt),
-        min_rtt_ms: ms(path.min_rtt),
-        loss_percent: percent(path.packets_lost.saturating_sub(path.spurious_losses), path.packets_sent),
-        mtu: u32::from(path.mtu),
-        ..Link::default()
-    }
 }
 
 fn tenants(state: &State, members: &[Arc<Member>]) -> Vec<TenantStatus> {

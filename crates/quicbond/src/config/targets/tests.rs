@@ -59,9 +59,9 @@ fn private_networks_can_be_opened_but_this_host_only_by_name() {
 }
 
 #[test]
-fn a_list_of_what_is_allowed_closes_everything_else() {
-    let some = targets(&["192.168.1.0/24", "1.1.1.1/32"], &[], true);
-    assert_eq!(permitted(&some, PUBLIC), ["1.1.1.1"]);
+fn what_is_allowed_opens_and_closes_nothing_else() {
+    let some = targets(&["192.168.1.0/24", "1.1.1.1/32"], &[], false);
+    assert_eq!(permitted(&some, PUBLIC), PUBLIC);
     assert_eq!(permitted(&some, PRIVATE), ["192.168.1.1"]);
 }
 

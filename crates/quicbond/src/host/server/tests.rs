@@ -103,7 +103,6 @@ async fn send(tun: &Tun, packet: &[u8]) {
     tun.send_batch(&mut outgoing).await.unwrap();
 }
 
-
 #[test]
 fn the_script_opens_forwarding_for_the_tunnel_alone() {
     let forwarding = Forwarding { opened_v4: vec!["qbs0".into(), "eth0".into()], ..Forwarding::default() };

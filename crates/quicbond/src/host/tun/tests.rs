@@ -155,10 +155,10 @@ fn the_device_is_what_was_asked_for_and_quiet() {
             tun.set_mtu(1500).unwrap();
             assert!(shell("ip link show qb-test.0").contains("mtu 1500"));
             assert_eq!(tun.set_mtu(1200).unwrap_err().kind, Kind::Invalid);
-            tun.readdress(&["10.9.0.7/32".parse().unwrap(), "fd09::1/64".parse().unwrap()]).await.unwrap();
+            tun.readdress(&["10.9.0.7/24".parse().unwrap(), "fd09::1/64".parse().unwrap()]).await.unwrap();
             let shown = shell("ip addr show qb-test.0");
             let has = |text: &str| shown.contains(text);
-            assert!(has("10.9.0.7/32") && has("fd09::1/64") && !has("10.9.0.1"), "{shown}");
+            assert!(has("10.9.0.7/24") && has("fd09::1/64") && !has("10.9.0.1"), "{shown}");
 
             let mut packets = Packets::new();
             assert!(
