@@ -55,7 +55,8 @@ impl Report {
     }
 
     fn row(&mut self, test: &'static Test, stack: &'static Stack) -> &mut Row {
-        let known = self.rows.iter().position(|row| row.test.name == test.name && row.stack.name == stack.name);
+        let known =
+            self.rows.iter().position(|row| row.test.name == test.name && row.stack.name == stack.name);
         let index = known.unwrap_or_else(|| {
             self.rows.push(Row { test, stack, rounds: Vec::new(), failures: Vec::new() });
             self.rows.len() - 1
@@ -116,7 +117,8 @@ impl Report {
             })?;
         }
         let ours = rows.iter().find(|row| row.stack.kind == Kind::Ours && !row.rounds.is_empty());
-        let limit = rows.iter().find(|row| matches!(row.stack.kind, Kind::Limit { .. }));
+        let limit =
+            rows.iter().find(|row| matches!(row.stack.kind, Kind::Limit { .. }) && !row.rounds.is_empty());
         let ratio = |figure: &Figure, to: f64| match (ours, figure.better) {
             (Some(row), Better::Higher | Better::Lower) => format!("{:.2}", row.median(figure) / to),
             _ => String::new(),

@@ -74,7 +74,8 @@ impl Pair {
         let identity = Identity::self_signed(&["bench"]).expect("a certificate");
         let pin = Pin::Certificate(identity.fingerprint());
         let server_tls = mpquic_tls::ServerConfig::with_identity(identity).build(&[b"bench"]);
-        let client_tls = mpquic_tls::ClientConfig::pinned(&[pin]).and_then(|builder| builder.build(&[b"bench"]));
+        let client_tls =
+            mpquic_tls::ClientConfig::pinned(&[pin]).and_then(|builder| builder.build(&[b"bench"]));
         let transport = Arc::new(TransportConfig::default());
         let server = ServerConfig {
             crypto: Arc::new(server_tls.expect("a server's TLS")),

@@ -192,10 +192,14 @@ impl Shared {
     }
 
     async fn flush(&self, out: &mut Out) -> Result<(), Failure> {
-        while out.next > out.allowed {
+        loop {
             let mut inward = self.inward.borrow_mut();
-            inward.receive(&self.socket).await?;
+            // It may have come while something else was read.
             out.allowed = inward.update.take().unwrap_or(out.allowed);
+            if out.next <= out.allowed {
+                break;
+            }
+            inward.receive(&self.socket).await?;
         }
         self.socket.send(self.peer, &out.batch).await?;
         out.batch.clear();

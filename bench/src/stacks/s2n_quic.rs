@@ -3,8 +3,7 @@
 use super::{ALPN, CONNECTION_WINDOW, IDLE, MTU, NAME, STREAM_WINDOW, STREAMS};
 use crate::Failure;
 use crate::host::bind_udp;
-use crate::stack::{Certificate, Connection, Endpoint, Kind, Later, Receiver, Sender, Stack, Streams,
-};
+use crate::stack::{Certificate, Connection, Endpoint, Kind, Later, Receiver, Sender, Stack, Streams};
 use bytes::{Buf, Bytes};
 use s2n_quic::client::Connect;
 use s2n_quic::connection::{Handle, StreamAcceptor};
@@ -13,12 +12,15 @@ use s2n_quic::provider::{io, tls};
 use s2n_quic::stream::{BidirectionalStream, ReceiveStream, SendStream};
 use s2n_quic::{Client, Server};
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::sync::Mutex;
 
 pub(super) const STACK: Stack = Stack { name: "s2n-quic", kind: Kind::Peer, server, client };
 
 /// It counts the headers of IPv4 and UDP.
 const IP_MTU: u16 = MTU + 28;
+/// Ample time for packets that are ready to leave.
+const LINGER: Duration = Duration::from_millis(300);
 
 fn server(certificate: &Certificate, local: SocketAddr) -> Result<Box<dyn Endpoint>, Failure> {
     let tls = tls::default::Server::builder()
@@ -86,8 +88,12 @@ impl Endpoint for Listening {
         Box::pin(async { Err("a server does not connect".into()) })
     }
 
+    /// A server of its kind cannot say that everything is sent.
     fn shutdown(self: Box<Self>) -> Later<'static, ()> {
-        Box::pin(async { Ok(()) })
+        Box::pin(async {
+            tokio::time::sleep(LINGER).await;
+            Ok(())
+        })
     }
 }
 
@@ -103,9 +109,7 @@ impl Endpoint for Calling {
     }
 
     fn connect(&self, server: SocketAddr) -> Later<'_, Box<dyn Connection>> {
-        Box::pin(async move {
-            Ok(boxed(self.0.connect(Connect::new(server).with_server_name(NAME)).await?))
-        })
+        Box::pin(async move { Ok(boxed(self.0.connect(Connect::new(server).with_server_name(NAME)).await?)) })
     }
 
     fn shutdown(mut self: Box<Self>) -> Later<'static, ()> {

@@ -82,7 +82,11 @@ struct Batch {
 }
 
 impl Driver {
-    pub(super) fn start(config: quiche::Config, server: bool, local: SocketAddr) -> Result<Rc<Self>, Failure> {
+    pub(super) fn start(
+        config: quiche::Config,
+        server: bool,
+        local: SocketAddr,
+    ) -> Result<Rc<Self>, Failure> {
         let socket = bind_udp(local)?;
         socket.set_nonblocking(true)?;
         let offload = UdpSocketState::new((&socket).into())?;
@@ -101,7 +105,8 @@ impl Driver {
             next_cid: if server { 1 } else { 1 << 32 },
             spare: Vec::new(),
         };
-        let driver = Rc::new(Self { local, socket, offload, state: RefCell::new(state), woken: Notify::new() });
+        let driver =
+            Rc::new(Self { local, socket, offload, state: RefCell::new(state), woken: Notify::new() });
         let running = Rc::clone(&driver);
         tokio::task::spawn_local(async move { running.run().await });
         Ok(driver)
