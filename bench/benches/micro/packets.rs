@@ -6,7 +6,7 @@ use criterion::{Criterion, Throughput};
 use mpquic_base::{Dir, Duration, Ecn, FourTuple, Rng, StreamId, Time};
 use mpquic_net::Clock;
 use mpquic_proto::{
-    ClientConfig, ConnectionId, Endpoint, Event, Fate, Received, ServerConfig, TransportConfig,
+    Chunk, ClientConfig, ConnectionId, Endpoint, Event, Fate, Received, ServerConfig, TransportConfig,
 };
 use mpquic_tls::{Identity, Pin};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -38,7 +38,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
                     pair.cycle(&mut spent);
                 }
                 let (seconds, count) = part(&spent);
-                std::time::Duration::from_secs_f64(seconds * wanted as f64 / count as f64)
+                Duration::from_secs_f64(seconds * wanted as f64 / count as f64)
             });
         });
     }
@@ -148,11 +148,9 @@ impl Pair {
         }
         for id in readers {
             let Some(connection) = self.server.connection(id) else { continue };
-            while let Ok(chunk) = connection.peek(self.stream) {
-                let n = chunk.data.len();
-                if n == 0 || connection.consume(self.stream, n).is_err() {
-                    break;
-                }
+            while let Ok(Chunk::Data(data)) = connection.peek(self.stream) {
+                let n = data.len();
+                connection.consume(self.stream, n).expect("what was just seen");
             }
         }
         while self.client.event().is_some() {}

@@ -23,7 +23,7 @@ fn client(certificate: &Certificate, local: SocketAddr) -> Result<Box<dyn Endpoi
 }
 
 fn transport() -> TransportConfig {
-    TransportConfig { mtu_ceiling: MTU, max_idle_timeout: IDLE.into(), ..TransportConfig::default() }
+    TransportConfig { mtu_ceiling: MTU, max_idle_timeout: IDLE, ..TransportConfig::default() }
 }
 
 struct Ours {
