@@ -24,7 +24,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let mut pair = Pair::connected();
     let mut group = criterion.benchmark_group("packets");
     group.throughput(Throughput::Elements(1));
-    let phases: [(&str, fn(&Spent) -> (f64, u64)); 4] = [
+    let phases: [(&str, Part); 4] = [
         ("build (frames, seal)", |spent| (spent.build, spent.packets)),
         ("receive (open, frames)", |spent| (spent.receive, spent.packets)),
         ("write an ACK packet", |spent| (spent.write_acks, spent.acks)),
@@ -44,6 +44,9 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     }
     group.finish();
 }
+
+/// The seconds and the count that matter for one phase.
+type Part = fn(&Spent) -> (f64, u64);
 
 /// Seconds by what they were spent on, and what was made in them.
 #[derive(Default)]
@@ -119,7 +122,7 @@ impl Pair {
     }
 
     fn exchange(&mut self, spent: &mut Spent) {
-        self.now = self.now + ROUND;
+        self.now += ROUND;
         self.client.expire(self.now);
         self.server.expire(self.now);
         let Self { client, server, clock, now, wire, cuts, .. } = self;

@@ -21,7 +21,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let due = wheel.pop_due(now).expect("one is due in each step");
                 wheel.insert(now + horizon, Lane::Data, due);
-                now = now + STEP;
+                now += STEP;
             });
             assert_eq!(wheel.len(), waiting as usize);
         });
