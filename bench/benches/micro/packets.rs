@@ -65,6 +65,8 @@ struct Pair {
     client: Endpoint,
     server: Endpoint,
     id: ConnectionId,
+    /// The server's side of it, once it has reported anything.
+    accepted: Option<ConnectionId>,
     stream: StreamId,
     /// Datagrams under way, kept for their allocations.
     wire: Vec<u8>,
@@ -96,6 +98,7 @@ impl Pair {
             client,
             server: Endpoint::new(Some(server), Rng::from_number(2)),
             id,
+            accepted: None,
             stream: StreamId(0),
             wire: vec![0; 64 * BLOCK],
             cuts: Vec::new(),
@@ -143,20 +146,20 @@ impl Pair {
 
     /// Reads whatever the server has, so that its windows move on.
     fn drain(&mut self) {
-        let mut readers = Vec::new();
         while let Some((id, event)) = self.server.event() {
-            if !matches!(event, Event::Closed(_)) {
-                readers.push(id);
-            }
+            assert!(!matches!(event, Event::Closed(_)), "{event:?}");
+            self.accepted = Some(id);
         }
-        for id in readers {
-            let Some(connection) = self.server.connection(id) else { continue };
-            while let Ok(Chunk::Data(data)) = connection.peek(self.stream) {
-                let n = data.len();
-                connection.consume(self.stream, n).expect("what was just seen");
-            }
+        while let Some((_, event)) = self.client.event() {
+            assert!(!matches!(event, Event::Closed(_)), "{event:?}");
         }
-        while self.client.event().is_some() {}
+        let Some(connection) = self.accepted.and_then(|id| self.server.connection(id)) else { return };
+        // Once, in truth: there is only this stream.
+        connection.accept(Dir::Bi);
+        while let Ok(Chunk::Data(data)) = connection.peek(self.stream) {
+            let n = data.len();
+            connection.consume(self.stream, n).expect("what was just seen");
+        }
     }
 }
 
