@@ -1,4 +1,4 @@
-//! What the operating system has to be asked for: CPU time, a core, large socket buffers.
+//! What the operating system has to be asked for: CPU time, memory, load, a core, large socket buffers.
 
 use crate::Failure;
 use rustix::net::sockopt::{set_socket_recv_buffer_size_force, set_socket_send_buffer_size_force};
@@ -26,6 +26,20 @@ fn cpu_seconds() -> f64 {
     spent.tv_sec as f64 + spent.tv_nsec as f64 * 1e-9
 }
 
+/// The memory of this process that is in RAM now.
+pub(crate) fn resident_bytes() -> Result<f64, Failure> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    let kib: f64 = line.trim().trim_end_matches("kB").trim_end().parse()?;
+    Ok(kib * 1024.0)
+}
+
+/// Processes that want to run, averaged over a minute; not a number where the system does not say.
+pub(crate) fn load() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(f64::NAN)
+}
+
 /// Keeps this process and the threads it will start on one core, if there is such a core.
 pub(crate) fn stay_on_core(core: usize) {
     if std::thread::available_parallelism().is_ok_and(|cores| core < cores.get()) {
@@ -36,8 +50,12 @@ pub(crate) fn stay_on_core(core: usize) {
     }
 }
 
-/// A bound socket with buffers of that many bytes each way, beyond the system's limit where we may.
-pub(crate) fn bind_udp(local: SocketAddr, buffer: usize) -> Result<UdpSocket, Failure> {
+/// Of every stack's sockets, each way, in bytes.
+const SOCKET_BUFFER: usize = 4 << 20;
+
+/// A bound socket with large buffers, beyond the system's limit where we may.
+pub(crate) fn bind_udp(local: SocketAddr) -> Result<UdpSocket, Failure> {
+    let buffer = SOCKET_BUFFER;
     let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
     set_socket_recv_buffer_size_force(&socket, buffer).or_else(|_| socket.set_recv_buffer_size(buffer))?;
     set_socket_send_buffer_size_force(&socket, buffer).or_else(|_| socket.set_send_buffer_size(buffer))?;

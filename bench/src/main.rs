@@ -17,6 +17,7 @@ mod tests;
 use clap::{Args, Parser, Subcommand};
 use report::Report;
 use std::process::ExitCode;
+use tests::Test;
 
 /// What every function here fails with: something to print.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -32,22 +33,41 @@ struct Cli {
 enum Command {
     /// One connection, one stream, each direction.
     Bulk(Options),
+    /// One connection, 100 streams at once, each direction.
+    Streams(Options),
+    /// One byte there and back, again and again.
+    Latency(Options),
+    /// Full handshakes, eight at a time.
+    Handshakes(Options),
+    /// Idle connections, and what each of them costs.
+    Memory(Options),
+    /// Every test.
+    All(Options),
     /// One end of one round, for the parent process.
     #[command(hide = true)]
     Role(role::Job),
 }
 
-/// What a user may choose for every test.
+/// What a user may choose. Each test takes what concerns it.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// Bytes that a round moves: a number, with kB, MB or GB behind it if you like (powers of ten).
+    /// Bytes that a round of bulk or streams moves: a number, with kB, MB or GB behind it if you like (powers of ten).
     #[arg(long, default_value = "1GB", value_parser = parse_bytes)]
     bytes: u64,
+    /// Round trips of a round of latency.
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(10..))]
+    trips: u64,
+    /// Handshakes of a round of handshakes.
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(8..))]
+    handshakes: u64,
+    /// Connections of a round of memory. A stack that cannot is tried once more with a tenth.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(10..))]
+    connections: u64,
     /// Rounds of which the median is shown.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..1000))]
     rounds: u32,
     /// Only these stacks.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', value_parser = stacks::names())]
     stacks: Vec<String>,
     /// One line of JSON at the end.
     #[arg(long)]
@@ -57,6 +77,11 @@ pub(crate) struct Options {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Bulk(options) => compare(tests::BULK, &options),
+        Command::Streams(options) => compare(tests::STREAMS, &options),
+        Command::Latency(options) => compare(tests::LATENCY, &options),
+        Command::Handshakes(options) => compare(tests::HANDSHAKES, &options),
+        Command::Memory(options) => compare(tests::MEMORY, &options),
+        Command::All(options) => compare(&tests::all().collect::<Vec<_>>(), &options),
         Command::Role(job) => role::run(&job),
     };
     match done {
@@ -68,14 +93,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn compare(tests: &[&'static tests::Test], options: &Options) -> Result<(), Failure> {
-    let mut report = Report::default();
-    rounds::run(tests, options, &mut report)?;
+/// Fails only if not one round of all worked.
+fn compare(tests: &[&'static Test], options: &Options) -> Result<(), Failure> {
+    let mut report = Report::begin();
+    rounds::run(tests, options, &mut report);
+    report.end();
     print!("{report}");
     if options.json {
         println!("{}", report.json());
     }
-    Ok(())
+    if report.is_empty() { Err("nothing could be measured".into()) } else { Ok(()) }
 }
 
 fn parse_bytes(text: &str) -> Result<u64, String> {

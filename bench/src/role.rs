@@ -1,11 +1,15 @@
 //! One end of one round, in a process of its own. A server first prints where it listens and its certificate, a client is
-//! told; either prints what it measured as its last line.
+//! told; either prints what it measured as its last line, or [`FAILED`] and why.
 
 use crate::stack::Certificate;
 use crate::tests::{self, Measured};
 use crate::{Failure, host, stacks};
 use clap::{Args, ValueEnum};
 use std::net::{Ipv4Addr, SocketAddr};
+use tokio::task::LocalSet;
+
+/// Begins the last line of an end that failed.
+pub(crate) const FAILED: &str = "failed: ";
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Job {
@@ -14,8 +18,9 @@ pub(crate) struct Job {
     pub(crate) test: String,
     #[arg(long)]
     pub(crate) stack: String,
+    /// Bytes, round trips or connections, as the test goes.
     #[arg(long)]
-    pub(crate) bytes: u64,
+    pub(crate) amount: u64,
     /// For a client: the line that the server printed.
     #[arg(long)]
     pub(crate) server: Option<String>,
@@ -27,24 +32,38 @@ pub(crate) enum End {
     Client,
 }
 
-/// Each end has a core to itself, so that they do not move about; with one core there is nothing to choose.
-const fn core(end: End) -> usize {
-    match end {
-        End::Server => 0,
-        End::Client => 1,
+impl End {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Client => "client",
+        }
+    }
+
+    /// Each end has a core to itself, so that they do not move about; with one core there is nothing to choose.
+    const fn core(self) -> usize {
+        match self {
+            Self::Server => 0,
+            Self::Client => 1,
+        }
     }
 }
 
 pub(crate) fn run(job: &Job) -> Result<(), Failure> {
-    host::stay_on_core(core(job.end));
+    host::stay_on_core(job.end.core());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let measured = runtime.block_on(async {
+    // One of the stacks has a driver that must not leave its thread.
+    let tasks = LocalSet::new();
+    let measured = tasks.block_on(&runtime, async {
         match job.end {
             End::Server => serve(job).await,
             End::Client => ask(job).await,
         }
-    })?;
-    println!("{}", serde_json::to_string(&measured)?);
+    });
+    match measured {
+        Ok(measured) => println!("{}", serde_json::to_string(&measured)?),
+        Err(failure) => println!("{FAILED}{failure}"),
+    }
     Ok(())
 }
 

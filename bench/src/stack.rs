@@ -17,11 +17,32 @@ pub(crate) type Start = fn(&Certificate, SocketAddr) -> Result<Box<dyn Endpoint>
 #[derive(Debug)]
 pub(crate) struct Stack {
     pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
     pub(crate) server: Start,
     pub(crate) client: Start,
 }
 
-/// What a server shows and a client believes.
+/// What the others make of its figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Ours,
+    Peer,
+    /// What the machine can do at all. Takes part only in the tests named.
+    Limit {
+        tests: &'static [&'static str],
+    },
+}
+
+impl Stack {
+    pub(crate) fn takes_part_in(&self, test: &str) -> bool {
+        match self.kind {
+            Kind::Ours | Kind::Peer => true,
+            Kind::Limit { tests } => tests.contains(&test),
+        }
+    }
+}
+
+/// What a server shows and a client believes: ECDSA with P-256, signed by itself.
 #[derive(Debug)]
 pub(crate) struct Certificate {
     pub(crate) der: Vec<u8>,
@@ -31,6 +52,7 @@ pub(crate) struct Certificate {
 
 pub(crate) trait Endpoint {
     fn address(&self) -> Result<SocketAddr, Failure>;
+    /// The next connection whose handshake is complete. Several calls may wait at once.
     fn accept(&self) -> Later<'_, Box<dyn Connection>>;
     fn connect(&self, server: SocketAddr) -> Later<'_, Box<dyn Connection>>;
     /// Says goodbye on all connections and waits until that is sent.
@@ -40,15 +62,21 @@ pub(crate) trait Endpoint {
 pub(crate) trait Connection {
     /// Opens a bidirectional stream.
     fn open(&self) -> Later<'_, Streams>;
+    /// The next stream of the peer. Several calls may wait at once.
     fn accept(&self) -> Later<'_, Streams>;
     fn close(&self);
     /// Until the peer closes.
     fn closed(&self) -> Later<'_, ()>;
+    /// Streams that may be open at once.
+    fn streams_max(&self) -> u64 {
+        u64::MAX
+    }
 }
 
 pub(crate) trait Sender {
     fn write_all<'a>(&'a mut self, data: &'a [u8]) -> Later<'a, ()>;
-    fn finish(&mut self) -> Result<(), Failure>;
+    /// Ends the stream; does not wait for delivery.
+    fn finish(&mut self) -> Later<'_, ()>;
 }
 
 pub(crate) trait Receiver {

@@ -1,14 +1,47 @@
-//! The stacks that are compared: ours first, the ratio is against the others.
+//! The stacks that are compared: ours first, the peers that were built in, the limit of the machine last.
 
+mod limit;
 mod mpquic;
+#[cfg(feature = "noq")]
+mod noq;
+#[cfg(feature = "quiche")]
+mod quiche;
+#[cfg(feature = "quinn")]
 mod quinn;
+#[cfg(feature = "s2n-quic")]
+mod s2n_quic;
+#[cfg(any(feature = "quinn", feature = "noq"))]
+mod tls;
 
 use crate::stack::Stack;
+use std::time::Duration;
 
-pub(crate) const ALL: &[Stack] = &[mpquic::STACK, quinn::STACK];
+pub(crate) static ALL: &[Stack] = &[
+    mpquic::STACK,
+    #[cfg(feature = "quinn")]
+    quinn::STACK,
+    #[cfg(feature = "noq")]
+    noq::STACK,
+    #[cfg(feature = "s2n-quic")]
+    s2n_quic::STACK,
+    #[cfg(feature = "quiche")]
+    quiche::STACK,
+    limit::STACK,
+];
+
+pub(crate) fn names() -> Vec<&'static str> {
+    ALL.iter().map(|stack| stack.name).collect()
+}
 
 /// The application protocol and the name in the certificate.
 const ALPN: &[u8] = b"bench";
 pub(crate) const NAME: &str = "localhost";
 /// The largest UDP payload of an IPv4 or IPv6 packet of 1500 bytes; all stacks use it.
 const MTU: u16 = 1452;
+/// Receive windows of the peers, where they can bear them, in bytes. Larger ones gain them nothing on loopback.
+const STREAM_WINDOW: u32 = 8 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Streams that the other end may open.
+const STREAMS: u32 = 256;
+/// Longer than any round: idle connections are what one test counts.
+const IDLE: Duration = Duration::from_secs(120);

@@ -1,14 +1,14 @@
 //! Ours, with its defaults: windows that tune themselves, 4 MiB socket buffers, an MTU searched up to 1452.
 
-use super::{ALPN, MTU, NAME};
+use super::{ALPN, IDLE, MTU, NAME};
 use crate::Failure;
-use crate::stack::{Certificate, Connection, Endpoint, Later, Receiver, Sender, Stack, Streams};
+use crate::stack::{Certificate, Connection, Endpoint, Kind, Later, Receiver, Sender, Stack, Streams};
 use mpquic::{
     ClientConfig, Fingerprint, Identity, Pin, RecvStream, SendStream, ServerConfig, TransportConfig,
 };
 use std::net::SocketAddr;
 
-pub(super) const STACK: Stack = Stack { name: "mpquic", server, client };
+pub(super) const STACK: Stack = Stack { name: "mpquic", kind: Kind::Ours, server, client };
 
 fn server(certificate: &Certificate, local: SocketAddr) -> Result<Box<dyn Endpoint>, Failure> {
     let identity = Identity::from_der(vec![certificate.der.clone()], certificate.key.clone())?;
@@ -23,7 +23,7 @@ fn client(certificate: &Certificate, local: SocketAddr) -> Result<Box<dyn Endpoi
 }
 
 fn transport() -> TransportConfig {
-    TransportConfig { mtu_ceiling: MTU, ..TransportConfig::default() }
+    TransportConfig { mtu_ceiling: MTU, max_idle_timeout: IDLE, ..TransportConfig::default() }
 }
 
 struct Ours {
@@ -89,8 +89,8 @@ impl Sender for SendStream {
         Box::pin(async move { Ok(self.write_all(data).await?) })
     }
 
-    fn finish(&mut self) -> Result<(), Failure> {
-        Ok(self.finish()?)
+    fn finish(&mut self) -> Later<'_, ()> {
+        Box::pin(async { Ok(self.finish()?) })
     }
 }
 

@@ -1,72 +1,51 @@
-//! quinn, tuned: fixed windows of 8 MiB (larger ones gain it nothing on loopback), 4 MiB socket buffers, an MTU of 1452
-//! from the first packet on.
+//! quinn: fixed windows, the full MTU from the first packet on.
 
-use super::{ALPN, MTU, NAME};
+use super::{CONNECTION_WINDOW, IDLE, MTU, NAME, STREAM_WINDOW, STREAMS, tls};
 use crate::Failure;
 use crate::host::bind_udp;
-use crate::stack::{Certificate, Connection, Endpoint, Later, Receiver, Sender, Stack, Streams};
+use crate::stack::{Certificate, Connection, Endpoint, Kind, Later, Receiver, Sender, Stack, Streams};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
     ClientConfig, EndpointConfig, RecvStream, SendStream, ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
-use rustls::RootCertStore;
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub(super) const STACK: Stack = Stack { name: "quinn", server, client };
-
-const WINDOW: u32 = 8 << 20;
-const SOCKET_BUFFER: usize = 4 << 20;
+pub(super) const STACK: Stack = Stack { name: "quinn", kind: Kind::Peer, server, client };
 
 fn server(certificate: &Certificate, local: SocketAddr) -> Result<Box<dyn Endpoint>, Failure> {
-    let chain = vec![CertificateDer::from(certificate.der.clone())];
-    let key = PrivatePkcs8KeyDer::from(certificate.key.clone());
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_no_client_auth()
-        .with_single_cert(chain, key.into())?;
-    tls.alpn_protocols = vec![ALPN.to_vec()];
-    let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
-    config.transport_config(transport());
+    let tls = QuicServerConfig::try_from(tls::server(certificate)?)?;
+    let mut config = ServerConfig::with_crypto(Arc::new(tls));
+    config.transport_config(transport()?);
     Ok(Box::new(endpoint(Some(config), local)?))
 }
 
 fn client(certificate: &Certificate, local: SocketAddr) -> Result<Box<dyn Endpoint>, Failure> {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from(certificate.der.clone()))?;
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![ALPN.to_vec()];
-    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
-    config.transport_config(transport());
+    let tls = QuicClientConfig::try_from(tls::client(certificate)?)?;
+    let mut config = ClientConfig::new(Arc::new(tls));
+    config.transport_config(transport()?);
     let mut endpoint = endpoint(None, local)?;
     endpoint.set_default_client_config(config);
     Ok(Box::new(endpoint))
 }
 
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
-}
-
-fn transport() -> Arc<TransportConfig> {
+fn transport() -> Result<Arc<TransportConfig>, Failure> {
     let mut transport = TransportConfig::default();
     transport
-        .stream_receive_window(VarInt::from_u32(WINDOW))
-        .receive_window(VarInt::from_u32(WINDOW))
-        .send_window(WINDOW.into())
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
+        .send_window(CONNECTION_WINDOW.into())
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
+        .max_idle_timeout(Some(IDLE.try_into()?))
         .initial_mtu(MTU)
         .mtu_discovery_config(None);
-    Arc::new(transport)
+    Ok(Arc::new(transport))
 }
 
 fn endpoint(server: Option<ServerConfig>, local: SocketAddr) -> Result<quinn::Endpoint, Failure> {
     let mut config = EndpointConfig::default();
     config.max_udp_payload_size(MTU)?;
-    let socket = bind_udp(local, SOCKET_BUFFER)?;
-    Ok(quinn::Endpoint::new(config, server, socket, Arc::new(TokioRuntime))?)
+    Ok(quinn::Endpoint::new(config, server, bind_udp(local)?, Arc::new(TokioRuntime))?)
 }
 
 impl Endpoint for quinn::Endpoint {
@@ -124,8 +103,8 @@ impl Sender for SendStream {
         Box::pin(async move { Ok(self.write_all(data).await?) })
     }
 
-    fn finish(&mut self) -> Result<(), Failure> {
-        Ok(self.finish()?)
+    fn finish(&mut self) -> Later<'_, ()> {
+        Box::pin(async { Ok(self.finish()?) })
     }
 }
 

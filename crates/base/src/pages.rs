@@ -11,15 +11,17 @@ const PAGE_U64: u64 = PAGE as u64;
 
 type Page = Box<[u8; PAGE]>;
 
-/// Spare pages of one connection, bounded.
+/// Spare pages of one connection: at most as many as are in use, so that a window that breathes takes back what it
+/// gave, or a small number when it rests.
 #[derive(Default)]
 pub struct PageStore {
     spare: Vec<Page>,
+    used: usize,
 }
 
 impl PageStore {
-    /// At most this many pages wait for reuse; more go back to the allocator.
-    const SPARE_MAX: usize = 512;
+    /// Pages that may wait for reuse whatever is in use; more than the larger of both go back to the allocator.
+    const SPARE_MIN: usize = 512;
 
     #[must_use]
     pub fn new() -> Self {
@@ -27,12 +29,18 @@ impl PageStore {
     }
 
     fn take(&mut self) -> Page {
+        self.used += 1;
         self.spare.pop().unwrap_or_else(fresh)
     }
 
     fn put(&mut self, page: Page) {
-        if self.spare.len() < Self::SPARE_MAX {
+        self.used = self.used.saturating_sub(1);
+        let keep = self.used.max(Self::SPARE_MIN);
+        if self.spare.len() < keep {
             self.spare.push(page);
+        } else {
+            // What was kept for more pages than are in use now goes as well, a little at a time.
+            self.spare.truncate(keep.max(self.spare.len() - 1));
         }
     }
 }
@@ -162,5 +170,21 @@ mod tests {
         assert_eq!(pages.held(), 2 * PAGE, "released bytes stay released");
         pages.clear(&mut store);
         assert_eq!(store.spare.len(), 4);
+    }
+
+    #[test]
+    fn a_large_window_that_breathes_takes_back_its_pages_and_a_resting_one_keeps_few() {
+        let (mut store, mut pages) = (PageStore::new(), Pages::new());
+        let large = 4 * PageStore::SPARE_MIN;
+        let data = vec![7; large * PAGE];
+        pages.write(&mut store, 0, &data);
+        let half = (large / 2 * PAGE) as u64;
+        pages.release(&mut store, half);
+        assert_eq!(store.spare.len(), large / 2, "as many as are in use");
+        pages.write(&mut store, (large * PAGE) as u64, &data[..half as usize]);
+        assert!(store.spare.is_empty(), "reused, not allocated");
+        pages.clear(&mut store);
+        assert!(store.spare.len() <= large / 2, "{} pages wait", store.spare.len());
+        assert_eq!(store.used, 0);
     }
 }
