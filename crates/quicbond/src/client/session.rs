@@ -3,6 +3,7 @@
 //! Owns connecting (all links race), proving who we are, following the links, and beginning again when the connection
 //! is lost. What flows through the session is the business of others, who find it in a watch channel.
 
+use super::doubt::{self, Doubt};
 use super::paths::{Attached, Lane, Opened, Paths};
 use super::tunnel::Session;
 use crate::auth::{self, EXPORTER_LABEL, HELLO_PATH, exporter_context};
@@ -28,8 +29,8 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(30);
 /// The server's answer to who we are.
 const HELLO_WAIT: Duration = Duration::from_secs(10);
 
-
-
+/// The link that was the first to bring a connection about.
+pub(super) type Winner = (String, Connection);
 
 /// Why there is no session, in words for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +74,7 @@ impl Keeper {
     /// Runs until nobody is interested in sessions any more.
     pub(crate) async fn run(mut self) {
         let mut backoff = BACKOFF_FIRST;
+        let mut winner = None;
         while !self.publish.is_closed() {
             self.follow().await;
             if self.paths.is_empty() {
@@ -82,10 +84,10 @@ impl Keeper {
                 }
                 continue;
             }
-            let trouble = match self.begin().await {
+            let trouble = match self.begin(winner.take()).await {
                 Ok((connection, session)) => {
                     backoff = BACKOFF_FIRST;
-                    self.serve(connection, session).await;
+                    winner = self.serve(connection, session).await;
                     continue;
                 }
                 Err(trouble) => trouble,
@@ -133,9 +135,12 @@ impl Keeper {
         self.view().trouble = trouble;
     }
 
-    /// A connection over the link that answers first, and a session on it.
-    async fn begin(&mut self) -> Result<(Connection, Session), Trouble> {
-        let (first, connection) = self.race().await?;
+    /// A connection over the link that answers first, or the one that is there, and a session on it.
+    async fn begin(&mut self, winner: Option<Winner>) -> Result<(Connection, Session), Trouble> {
+        let (first, connection) = match winner {
+            Some(winner) => winner,
+            None => self.race().await?,
+        };
         let session = self.greet(&connection).await.inspect_err(|_| connection.close(0, b""))?;
         let path = connection.paths().first().map(|path| path.id);
         if let Some(path) = path {
@@ -144,7 +149,7 @@ impl Keeper {
         Ok((connection, session))
     }
 
-    async fn race(&self) -> Result<(String, Connection), Trouble> {
+    fn race(&self) -> impl Future<Output = Result<Winner, Trouble>> + Send + use<> {
         let mut racers = JoinSet::new();
         for (index, (name, attached)) in self.paths.attached().iter().enumerate() {
             let (endpoint, config, name) = (self.endpoint.clone(), self.config.clone(), name.clone());
@@ -156,19 +161,7 @@ impl Keeper {
                 connected.map(|connection| (name, connection)).map_err(|error| (server, error))
             });
         }
-        let mut last = None;
-        while let Some(result) = racers.join_next().await {
-            match result {
-                // The others are given up with the set.
-                Ok(Ok(winner)) => return Ok(winner),
-                Ok(Err(failure)) => last = Some(failure),
-                Err(_) => {}
-            }
-        }
-        Err(last.map_or_else(
-            || Trouble::Passing("no link to connect over".into()),
-            |(server, error)| connect_trouble(server, &error),
-        ))
+        first_of(racers)
     }
 
     /// Proves who we are and asks whether that is accepted.
@@ -214,8 +207,9 @@ impl Keeper {
         }
     }
 
-    /// Publishes the session, and keeps a path on every link until the connection is over.
-    async fn serve(&mut self, connection: Connection, session: Session) {
+    /// Publishes the session, and keeps a path on every link until the connection is over. Gives the connection that
+    /// is to take its place, if there is one already.
+    async fn serve(&mut self, connection: Connection, session: Session) -> Option<Winner> {
         {
             let mut view = self.view();
             view.sessions = session.number;
@@ -225,19 +219,21 @@ impl Keeper {
         tracing::info!(session = session.number, "connected");
         self.publish.send_replace(Some(session));
         let mut opening: JoinSet<Opened> = JoinSet::new();
-        loop {
+        let mut doubt = Doubt::default();
+        let mut count = tokio::time::interval(doubt::ROUND);
+        let successor = loop {
             self.paths.open_due(&connection, Instant::now(), &mut opening);
             self.show_links();
             let next = self.paths.next();
             tokio::select! {
                 reason = connection.closed() => {
                     tracing::warn!("session lost: {reason}");
-                    break;
+                    break None;
                 }
                 changed = self.links.changed() => {
                     if changed.is_err() {
                         connection.close(0, b"bye");
-                        break;
+                        break None;
                     }
                     self.follow().await;
                 }
@@ -248,10 +244,17 @@ impl Keeper {
                     }
                 }
                 () = until(next) => {}
+                _ = count.tick() => doubt.look(&connection, Instant::now(), || self.race()),
+                winner = doubt.settled() => {
+                    tracing::warn!("session lost: the server does not know it any more");
+                    connection.close(0, b"");
+                    break Some(winner);
+                }
             }
-        }
+        };
         self.publish.send_replace(None);
         self.view().connection = None;
+        successor
     }
 
     fn on_path_event(&mut self, event: Option<PathEvent>) {
@@ -269,6 +272,22 @@ impl Keeper {
 /// Locks, whatever became of a task that held the lock: every change under these locks is complete in itself.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn first_of(mut racers: JoinSet<Result<Winner, (SocketAddr, ConnectError)>>) -> Result<Winner, Trouble> {
+    let mut last = None;
+    while let Some(result) = racers.join_next().await {
+        match result {
+            // The others are given up with the set.
+            Ok(Ok(winner)) => return Ok(winner),
+            Ok(Err(failure)) => last = Some(failure),
+            Err(_) => {}
+        }
+    }
+    Err(last.map_or_else(
+        || Trouble::Passing("no link to connect over".into()),
+        |(server, error)| connect_trouble(server, &error),
+    ))
 }
 
 async fn until(at: Option<Instant>) {

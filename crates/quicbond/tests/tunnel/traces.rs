@@ -136,7 +136,7 @@ fn clients_find_a_server_that_was_killed_and_started_again() {
     world.download().unwrap();
     server.end_by(Signal::SIGKILL);
     server = world.serve();
-    let took = world.recovers();
+    let took = world.recovers([&client, &server]);
     let logs = format!("{}\n{}", client.said(), server.said());
     assert!(took < Duration::from_secs(15), "after {took:?}: {logs}");
     // The same inner addresses, for the flows of the datagram lane.
@@ -150,7 +150,7 @@ fn clients_find_a_server_that_was_stopped_and_started_again() {
         return;
     }
     let Tunnel { mut server, client, world, .. } = World::new().tunnel();
-    assert_eq!(server.end_by(Signal::SIGTERM).code(), Some(0));
+    assert_eq!(server.end_by(Signal::SIGTERM).code(), Some(0), "{}", server.said());
     eventually("the client notices", || {
         let said = client.said();
         if said.contains("session lost") { Ok(()) } else { Err(said) }
@@ -158,7 +158,7 @@ fn clients_find_a_server_that_was_stopped_and_started_again() {
     // Long enough for some attempts in vain.
     sleep(Duration::from_secs(1));
     server = world.serve();
-    let took = world.recovers();
+    let took = world.recovers([&client, &server]);
     assert!(took < Duration::from_secs(15), "after {took:?}: {}\n{}", client.said(), server.said());
     println!("back after {took:?}");
 }

@@ -142,10 +142,11 @@ impl World {
     }
 
     /// Tries a short download again and again: how long it took until one worked.
-    pub(crate) fn recovers(&self) -> Duration {
+    pub(crate) fn recovers(&self, ends: [&Program; 2]) -> Duration {
         let begun = Instant::now();
         while let Err(why) = self.download() {
-            assert!(begun.elapsed() < PATIENCE, "nothing flows any more: {why}");
+            let logs = ends.map(Program::said).join("\n");
+            assert!(begun.elapsed() < PATIENCE, "nothing flows any more: {why}\n{logs}");
             sleep(ROUND);
         }
         begun.elapsed()
