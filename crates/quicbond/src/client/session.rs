@@ -5,12 +5,12 @@
 
 use super::doubt::{self, Doubt};
 use super::paths::{Attached, Lane, Opened, Paths};
-use super::tunnel::Session;
-use crate::auth::{self, EXPORTER_LABEL, HELLO_PATH, exporter_context};
+pub(super) use super::tunnel::Session;
+use crate::auth::{self, EXPORTER_LABEL, exporter_context};
 use crate::host::Link;
 use crate::token::Token;
 use core::time::Duration;
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{HeaderValue, Request, StatusCode, Uri, header};
 use mpquic::{ClientConfig, ConnectError, Connection, Endpoint, PathEvent};
 use mpquic_h3::Client;
 use std::net::SocketAddr;
@@ -28,6 +28,8 @@ const BACKOFF_LAST: Duration = Duration::from_secs(5);
 const REFUSED_PAUSE: Duration = Duration::from_secs(30);
 /// The server's answer to who we are.
 const HELLO_WAIT: Duration = Duration::from_secs(10);
+/// The name stands for whoever is at the other end.
+const HELLO_URI: &str = "https://quicbond/.well-known/quicbond";
 
 /// The link that was the first to bring a connection about.
 pub(super) type Winner = (String, Connection);
@@ -149,19 +151,23 @@ impl Keeper {
         Ok((connection, session))
     }
 
+    /// The first connection over any of the links.
     fn race(&self) -> impl Future<Output = Result<Winner, Trouble>> + Send + use<> {
-        let mut racers = JoinSet::new();
-        for (index, (name, attached)) in self.paths.attached().iter().enumerate() {
-            let (endpoint, config, name) = (self.endpoint.clone(), self.config.clone(), name.clone());
-            let (local, server) = (attached.local, attached.server);
-            let head_start = STAGGER * u32::try_from(index).unwrap_or(u32::MAX);
-            racers.spawn(async move {
-                tokio::time::sleep(head_start).await;
-                let connected = endpoint.connect(&config, "quicbond", local, server).await;
-                connected.map(|connection| (name, connection)).map_err(|error| (server, error))
-            });
+        let (endpoint, config) = (self.endpoint.clone(), self.config.clone());
+        let links = self.paths.attached().iter().map(|(name, a)| (name.clone(), a.local, a.server));
+        let links: Vec<_> = links.collect();
+        async move {
+            let mut racers = JoinSet::new();
+            for ((name, local, server), index) in links.into_iter().zip(0..) {
+                let (endpoint, config, head_start) = (endpoint.clone(), config.clone(), STAGGER * index);
+                racers.spawn(async move {
+                    tokio::time::sleep(head_start).await;
+                    let connected = endpoint.connect(&config, "quicbond", local, server).await;
+                    connected.map(|connection| (name, connection)).map_err(|error| (server, error))
+                });
+            }
+            first_of(racers).await
         }
-        first_of(racers)
     }
 
     /// Proves who we are and asks whether that is accepted.
@@ -177,20 +183,11 @@ impl Keeper {
             .map_err(|_| Trouble::Lasting("the tenant's name in the token cannot be sent".into()))?;
         proof.set_sensitive(true);
         let http = Client::start(connection.clone()).await.map_err(lost)?;
-        let hello = Request::builder()
-            .uri(format!("https://quicbond{HELLO_PATH}"))
-            .header(header::PROXY_AUTHORIZATION, proof.clone())
-            .body(())
-            .map_err(|error| Trouble::Lasting(error.to_string()))?;
-        let asked = async {
-            let mut stream = http.request(hello).await.map_err(lost)?;
-            stream.body().finish().ok();
-            stream.response().await.map_err(lost)
-        };
-        let answer = tokio::time::timeout(HELLO_WAIT, asked)
+        let status = tokio::time::timeout(HELLO_WAIT, hello(&http, &proof))
             .await
-            .map_err(|_| Trouble::Passing("the server did not say whether it knows us".into()))??;
-        match answer.status() {
+            .map_err(|_| Trouble::Passing("the server did not say whether it knows us".into()))?
+            .map_err(lost)?;
+        match status {
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => Err(Trouble::Lasting(format!(
                 "the server refuses the token: it has no tenant {} with this secret (any more). Ask its owner for a \
                  new one: quicbond server tenant add NAME",
@@ -217,6 +214,7 @@ impl Keeper {
             view.trouble = None;
         }
         tracing::info!(session = session.number, "connected");
+        let current = session.clone();
         self.publish.send_replace(Some(session));
         let mut opening: JoinSet<Opened> = JoinSet::new();
         let mut doubt = Doubt::default();
@@ -244,7 +242,7 @@ impl Keeper {
                     }
                 }
                 () = until(next) => {}
-                _ = count.tick() => doubt.look(&connection, Instant::now(), || self.race()),
+                _ = count.tick() => doubt.look(&connection, &current, || self.race()),
                 winner = doubt.settled() => {
                     tracing::warn!("session lost: the server does not know it any more");
                     connection.close(0, b"");
@@ -267,6 +265,16 @@ impl Keeper {
             Some(_) | None => {}
         }
     }
+}
+
+/// Asks the server whether it knows us.
+pub(super) async fn hello(http: &Client, proof: &HeaderValue) -> Result<StatusCode, mpquic_h3::Error> {
+    let mut head = Request::new(());
+    *head.uri_mut() = Uri::from_static(HELLO_URI);
+    head.headers_mut().insert(header::PROXY_AUTHORIZATION, proof.clone());
+    let mut stream = http.request(head).await?;
+    stream.body().finish().ok();
+    Ok(stream.response().await?.status())
 }
 
 /// Locks, whatever became of a task that held the lock: every change under these locks is complete in itself.

@@ -8,7 +8,7 @@ use crate::config;
 use crate::control::Socket;
 use crate::daemon::{Asked, Stop};
 use crate::host::{
-    ClientRouting, Dns, Error, Journal, Link, RedirectListeners, Tun, bind_redirect_listeners, lan_interfaces,
+    ClientRouting, Dns, Error, Journal, Link, RedirectListeners, Tun, bind_redirect_listeners, check_privilege, lan_interfaces,
 };
 use crate::ip::Lane;
 use crate::output::Output;
@@ -26,6 +26,9 @@ const FIRST_MTU: u16 = 1280;
 pub(super) async fn run(config: &config::Client, token: Token) -> Result<(), String> {
     let stop = Stop::default();
     let mut asked = stop.watch()?;
+    check_privilege("`client up` changes routes and the firewall").map_err(|error| {
+        format!("{error}; `quicbond client socks` needs no privileges")
+    })?;
     let control = Socket::bind(&config.control).map_err(|error| error.to_string())?;
     let mut journal =
         Journal::open(&config.state_dir.join(STATE_FILE)).await.map_err(|error| error.to_string())?;

@@ -21,6 +21,7 @@ mod lan;
 mod links;
 mod netlink;
 mod nft;
+mod privilege;
 mod redirect;
 #[cfg(test)]
 mod sandbox;
@@ -36,6 +37,7 @@ pub(crate) use self::{
     journal::Journal,
     lan::lan_interfaces,
     links::{Link, LinkWatch, links},
+    privilege::check_privilege,
     redirect::{RedirectListeners, bind_redirect_listeners, original_destination},
     server::ServerRouting,
     tun::{Outgoing, Packets, Tun},

@@ -17,7 +17,7 @@ use crate::cli::Run;
 use crate::config;
 use crate::control::{Request, Response, Socket};
 use crate::daemon::{self, Asked, Stop};
-use crate::host::{Journal, ServerRouting, Tun, lan_interfaces, links};
+use crate::host::{Journal, ServerRouting, Tun, check_privilege, lan_interfaces, links};
 use crate::logging;
 use crate::output::Output;
 use crate::tenants::Tenants;
@@ -53,6 +53,7 @@ pub(crate) fn run(args: &Run) -> ExitCode {
 async fn serve(config: config::Server) -> Result<(), String> {
     let stop = Stop::default();
     let asked = stop.watch()?;
+    check_privilege("`server run` makes a network device and firewall rules").map_err(|error| error.to_string())?;
     let tenants = Tenants::load(&config.tenants).map_err(|problems| problems.to_string())?;
     let identity = identity(&config)?;
     let control = Socket::bind(&config.control).map_err(|error| error.to_string())?;

@@ -5,9 +5,7 @@
 #![allow(clippy::print_stdout, reason = "a test that cannot run says so")]
 #![allow(clippy::disallowed_methods, reason = "these tests run in real time")]
 
-mod hostile;
 mod lab;
-mod outage;
 mod place;
 mod raw;
 mod strangers;

@@ -79,7 +79,9 @@ pub(crate) fn run<T: Send + 'static, F: Future<Output = T>>(
 
 pub(crate) async fn endpoint() -> (Endpoint, SocketAddr) {
     let endpoint = Endpoint::client_on(&[]).unwrap();
-    let local = endpoint.add_socket(&Bind::from(SocketAddr::from(([0, 0, 0, 0], 0)))).await.unwrap();
+    // Past a client that is up on the same host.
+    let bind = Bind { mark: Some(20_802), ..Bind::from(SocketAddr::from(([0, 0, 0, 0], 0))) };
+    let local = endpoint.add_socket(&bind).await.unwrap();
     (endpoint, local)
 }
 
