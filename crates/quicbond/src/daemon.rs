@@ -7,7 +7,7 @@ use core::time::Duration;
 use mpquic::TransportConfig;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 /// Flows that the peer may open at once: each TCP flow and each UDP target is a stream.
@@ -46,17 +46,40 @@ impl Stop {
         self.0.notify_one();
     }
 
-    /// Waits for SIGTERM, Ctrl-C, a hang-up of the terminal, or [`Stop::now`].
-    pub(crate) async fn wanted(&self) -> std::io::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
+    /// From now on, a signal that would end this process only asks it to end.
+    ///
+    /// # Errors
+    /// In words for the user.
+    pub(crate) fn watch(&self) -> Result<Asked, String> {
+        let watched = |kind| signal(kind).map_err(|error| format!("signals cannot be received: {error}"));
+        Ok(Asked {
+            signals: [
+                watched(SignalKind::interrupt())?,
+                watched(SignalKind::terminate())?,
+                watched(SignalKind::hangup())?,
+            ],
+            stop: self.clone(),
+        })
+    }
+}
+
+/// Hears of SIGTERM, Ctrl-C, a hang-up of the terminal, and [`Stop::now`].
+#[derive(Debug)]
+pub(crate) struct Asked {
+    signals: [Signal; 3],
+    stop: Stop,
+}
+
+impl Asked {
+    /// Waits until somebody asks; what was asked before counts.
+    pub(crate) async fn wait(&mut self) {
+        let [interrupt, terminate, hang_up] = &mut self.signals;
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
+            _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
             _ = hang_up.recv() => {}
-            () = self.0.notified() => {}
+            () = self.stop.0.notified() => {}
         }
-        Ok(())
     }
 }
 

@@ -128,6 +128,11 @@ async fn outward(
     loop {
         device.recv_batch(&mut packets).await?;
         for packet in packets.iter() {
+            // What the kernel sends to its neighbours on this link is of no interest to the server, which would refuse it.
+            let ours = |source| own.contains(&source);
+            if !Packet::read(packet).is_ok_and(|read| ours(read.source())) {
+                continue;
+            }
             let mut sent = lane.send(packet);
             while sent == Sent::Full {
                 if connection.datagram_writable().await.is_err() {

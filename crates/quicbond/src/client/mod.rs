@@ -4,6 +4,7 @@
 //! `tcp`, `ip` and `socks` are the three ways in. What is changed on this machine is in `up`.
 
 mod dial;
+mod doubt;
 mod ip;
 mod paths;
 mod session;
@@ -209,10 +210,14 @@ async fn serve_socks(
     listen: SocketAddr,
     control: Option<&Path>,
 ) -> Result<(), String> {
+    let stop = Stop::default();
+    let mut asked = stop.watch()?;
     let listener = TcpListener::bind(listen).await.map_err(|error| explain_listen(listen, &error))?;
     let control = control.map(Socket::bind).transpose().map_err(|error| error.to_string())?;
-    let base = Base::start(config, token, None).await?;
-    let stop = Stop::default();
+    let base = tokio::select! {
+        base = Base::start(config, token, None) => base?,
+        () = asked.wait() => return Ok(()),
+    };
     let traffic = Arc::new(socks::Counters::default());
     let meter = status::Meter::start(&base.view);
     if let Some(control) = control {
@@ -230,7 +235,7 @@ async fn serve_socks(
     };
     let ended = tokio::select! {
         ended = proxy => ended,
-        stopped = stop.wanted() => stopped.map_err(|error| format!("signals cannot be received: {error}")),
+        () = asked.wait() => Ok(()),
     };
     base.end().await;
     ended

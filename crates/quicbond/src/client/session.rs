@@ -3,13 +3,14 @@
 //! Owns connecting (all links race), proving who we are, following the links, and beginning again when the connection
 //! is lost. What flows through the session is the business of others, who find it in a watch channel.
 
+use super::doubt::{self, Doubt};
 use super::paths::{Attached, Lane, Opened, Paths};
-use super::tunnel::Session;
-use crate::auth::{self, EXPORTER_LABEL, HELLO_PATH, exporter_context};
+pub(super) use super::tunnel::Session;
+use crate::auth::{self, EXPORTER_LABEL, exporter_context};
 use crate::host::Link;
 use crate::token::Token;
 use core::time::Duration;
-use http::{HeaderValue, Request, StatusCode, header};
+use http::{HeaderValue, Request, StatusCode, Uri, header};
 use mpquic::{ClientConfig, ConnectError, Connection, Endpoint, PathEvent};
 use mpquic_h3::Client;
 use std::net::SocketAddr;
@@ -27,6 +28,11 @@ const BACKOFF_LAST: Duration = Duration::from_secs(5);
 const REFUSED_PAUSE: Duration = Duration::from_secs(30);
 /// The server's answer to who we are.
 const HELLO_WAIT: Duration = Duration::from_secs(10);
+/// The name stands for whoever is at the other end.
+const HELLO_URI: &str = "https://quicbond/.well-known/quicbond";
+
+/// The link that was the first to bring a connection about.
+pub(super) type Winner = (String, Connection);
 
 /// Why there is no session, in words for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +76,7 @@ impl Keeper {
     /// Runs until nobody is interested in sessions any more.
     pub(crate) async fn run(mut self) {
         let mut backoff = BACKOFF_FIRST;
+        let mut winner = None;
         while !self.publish.is_closed() {
             self.follow().await;
             if self.paths.is_empty() {
@@ -79,10 +86,10 @@ impl Keeper {
                 }
                 continue;
             }
-            let trouble = match self.begin().await {
+            let trouble = match self.begin(winner.take()).await {
                 Ok((connection, session)) => {
                     backoff = BACKOFF_FIRST;
-                    self.serve(connection, session).await;
+                    winner = self.serve(connection, session).await;
                     continue;
                 }
                 Err(trouble) => trouble,
@@ -130,9 +137,12 @@ impl Keeper {
         self.view().trouble = trouble;
     }
 
-    /// A connection over the link that answers first, and a session on it.
-    async fn begin(&mut self) -> Result<(Connection, Session), Trouble> {
-        let (first, connection) = self.race().await?;
+    /// A connection over the link that answers first, or the one that is there, and a session on it.
+    async fn begin(&mut self, winner: Option<Winner>) -> Result<(Connection, Session), Trouble> {
+        let (first, connection) = match winner {
+            Some(winner) => winner,
+            None => self.race().await?,
+        };
         let session = self.greet(&connection).await.inspect_err(|_| connection.close(0, b""))?;
         let path = connection.paths().first().map(|path| path.id);
         if let Some(path) = path {
@@ -141,31 +151,23 @@ impl Keeper {
         Ok((connection, session))
     }
 
-    async fn race(&self) -> Result<(String, Connection), Trouble> {
-        let mut racers = JoinSet::new();
-        for (index, (name, attached)) in self.paths.attached().iter().enumerate() {
-            let (endpoint, config, name) = (self.endpoint.clone(), self.config.clone(), name.clone());
-            let (local, server) = (attached.local, attached.server);
-            let head_start = STAGGER * u32::try_from(index).unwrap_or(u32::MAX);
-            racers.spawn(async move {
-                tokio::time::sleep(head_start).await;
-                let connected = endpoint.connect(&config, "quicbond", local, server).await;
-                connected.map(|connection| (name, connection)).map_err(|error| (server, error))
-            });
-        }
-        let mut last = None;
-        while let Some(result) = racers.join_next().await {
-            match result {
-                // The others are given up with the set.
-                Ok(Ok(winner)) => return Ok(winner),
-                Ok(Err(failure)) => last = Some(failure),
-                Err(_) => {}
+    /// The first connection over any of the links.
+    fn race(&self) -> impl Future<Output = Result<Winner, Trouble>> + Send + use<> {
+        let (endpoint, config) = (self.endpoint.clone(), self.config.clone());
+        let links = self.paths.attached().iter().map(|(name, a)| (name.clone(), a.local, a.server));
+        let links: Vec<_> = links.collect();
+        async move {
+            let mut racers = JoinSet::new();
+            for ((name, local, server), index) in links.into_iter().zip(0..) {
+                let (endpoint, config, head_start) = (endpoint.clone(), config.clone(), STAGGER * index);
+                racers.spawn(async move {
+                    tokio::time::sleep(head_start).await;
+                    let connected = endpoint.connect(&config, "quicbond", local, server).await;
+                    connected.map(|connection| (name, connection)).map_err(|error| (server, error))
+                });
             }
+            first_of(racers).await
         }
-        Err(last.map_or_else(
-            || Trouble::Passing("no link to connect over".into()),
-            |(server, error)| connect_trouble(server, &error),
-        ))
     }
 
     /// Proves who we are and asks whether that is accepted.
@@ -181,20 +183,11 @@ impl Keeper {
             .map_err(|_| Trouble::Lasting("the tenant's name in the token cannot be sent".into()))?;
         proof.set_sensitive(true);
         let http = Client::start(connection.clone()).await.map_err(lost)?;
-        let hello = Request::builder()
-            .uri(format!("https://quicbond{HELLO_PATH}"))
-            .header(header::PROXY_AUTHORIZATION, proof.clone())
-            .body(())
-            .map_err(|error| Trouble::Lasting(error.to_string()))?;
-        let asked = async {
-            let mut stream = http.request(hello).await.map_err(lost)?;
-            stream.body().finish().ok();
-            stream.response().await.map_err(lost)
-        };
-        let answer = tokio::time::timeout(HELLO_WAIT, asked)
+        let status = tokio::time::timeout(HELLO_WAIT, hello(&http, &proof))
             .await
-            .map_err(|_| Trouble::Passing("the server did not say whether it knows us".into()))??;
-        match answer.status() {
+            .map_err(|_| Trouble::Passing("the server did not say whether it knows us".into()))?
+            .map_err(lost)?;
+        match status {
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => Err(Trouble::Lasting(format!(
                 "the server refuses the token: it has no tenant {} with this secret (any more). Ask its owner for a \
                  new one: quicbond server tenant add NAME",
@@ -211,8 +204,9 @@ impl Keeper {
         }
     }
 
-    /// Publishes the session, and keeps a path on every link until the connection is over.
-    async fn serve(&mut self, connection: Connection, session: Session) {
+    /// Publishes the session, and keeps a path on every link until the connection is over. Gives the connection that
+    /// is to take its place, if there is one already.
+    async fn serve(&mut self, connection: Connection, session: Session) -> Option<Winner> {
         {
             let mut view = self.view();
             view.sessions = session.number;
@@ -220,21 +214,24 @@ impl Keeper {
             view.trouble = None;
         }
         tracing::info!(session = session.number, "connected");
+        let current = session.clone();
         self.publish.send_replace(Some(session));
         let mut opening: JoinSet<Opened> = JoinSet::new();
-        loop {
+        let mut doubt = Doubt::default();
+        let mut count = tokio::time::interval(doubt::ROUND);
+        let successor = loop {
             self.paths.open_due(&connection, Instant::now(), &mut opening);
             self.show_links();
             let next = self.paths.next();
             tokio::select! {
                 reason = connection.closed() => {
                     tracing::warn!("session lost: {reason}");
-                    break;
+                    break None;
                 }
                 changed = self.links.changed() => {
                     if changed.is_err() {
                         connection.close(0, b"bye");
-                        break;
+                        break None;
                     }
                     self.follow().await;
                 }
@@ -245,10 +242,17 @@ impl Keeper {
                     }
                 }
                 () = until(next) => {}
+                _ = count.tick() => doubt.look(&connection, &current, || self.race()),
+                winner = doubt.settled() => {
+                    tracing::warn!("session lost: the server does not know it any more");
+                    connection.close(0, b"");
+                    break Some(winner);
+                }
             }
-        }
+        };
         self.publish.send_replace(None);
         self.view().connection = None;
+        successor
     }
 
     fn on_path_event(&mut self, event: Option<PathEvent>) {
@@ -263,9 +267,35 @@ impl Keeper {
     }
 }
 
+/// Asks the server whether it knows us.
+pub(super) async fn hello(http: &Client, proof: &HeaderValue) -> Result<StatusCode, mpquic_h3::Error> {
+    let mut head = Request::new(());
+    *head.uri_mut() = Uri::from_static(HELLO_URI);
+    head.headers_mut().insert(header::PROXY_AUTHORIZATION, proof.clone());
+    let mut stream = http.request(head).await?;
+    stream.body().finish().ok();
+    Ok(stream.response().await?.status())
+}
+
 /// Locks, whatever became of a task that held the lock: every change under these locks is complete in itself.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn first_of(mut racers: JoinSet<Result<Winner, (SocketAddr, ConnectError)>>) -> Result<Winner, Trouble> {
+    let mut last = None;
+    while let Some(result) = racers.join_next().await {
+        match result {
+            // The others are given up with the set.
+            Ok(Ok(winner)) => return Ok(winner),
+            Ok(Err(failure)) => last = Some(failure),
+            Err(_) => {}
+        }
+    }
+    Err(last.map_or_else(
+        || Trouble::Passing("no link to connect over".into()),
+        |(server, error)| connect_trouble(server, &error),
+    ))
 }
 
 async fn until(at: Option<Instant>) {

@@ -6,17 +6,18 @@ use super::ip::{Attachment, attach};
 use super::{Base, STATE_FILE, status, tcp};
 use crate::config;
 use crate::control::Socket;
-use crate::daemon::Stop;
+use crate::daemon::{Asked, Stop};
 use crate::host::{
     ClientRouting, Dns, Error, Journal, Link, RedirectListeners, Tun, bind_redirect_listeners,
-    lan_interfaces, links,
+    check_privilege, lan_interfaces, links,
 };
+use crate::ip::Lane;
 use crate::output::Output;
 use crate::relay;
 use crate::token::Token;
 use ipnet::IpNet;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -24,35 +25,40 @@ use tokio::sync::watch;
 const FIRST_MTU: u16 = 1280;
 
 pub(super) async fn run(config: &config::Client, token: Token) -> Result<(), String> {
+    let stop = Stop::default();
+    let mut asked = stop.watch()?;
+    check_privilege("`client up` changes routes and the firewall").map_err(|error| {
+        format!("{error}; `quicbond client socks` needs no privileges")
+    })?;
     let control = Socket::bind(&config.control).map_err(|error| error.to_string())?;
     let mut journal =
         Journal::open(&config.state_dir.join(STATE_FILE)).await.map_err(|error| error.to_string())?;
-    let stop = Stop::default();
-    let base = match Base::start(config, token, Some(config.mark)).await {
-        Ok(base) => base,
-        Err(why) => {
+    let started = tokio::select! {
+        started = Base::start(config, token, Some(config.mark)) => started.map(Some),
+        () = asked.wait() => Ok(None),
+    };
+    let base = match started {
+        Ok(Some(base)) => base,
+        ended => {
             journal.undo_all().await.map_err(|error| error.to_string())?;
-            return Err(why);
+            return ended.map(drop);
         }
     };
-    let ended = tokio::select! {
-        ended = carry(config, &base, &mut journal, control, stop.clone()) => ended,
-        stopped = stop.wanted() => stopped.map_err(|error| format!("signals cannot be received: {error}")),
-    };
+    let ended = carry(config, &base, &mut journal, (control, stop), &mut asked).await;
     // First the way back to how it was, then the goodbye to the server.
     let restored = journal.undo_all().await.map_err(|error| error.to_string());
     base.end().await;
     ended.and(restored)
 }
 
+/// Makes the changes and carries packets, until somebody asks for the end.
 async fn carry(
     config: &config::Client,
     base: &Base,
     journal: &mut Journal,
-    control: Socket,
-    stop: Stop,
+    (control, stop): (Socket, Stop),
+    asked: &mut Asked,
 ) -> Result<(), String> {
-    let told = |error: Error| error.to_string();
     let traffic = Arc::new(relay::Counters::default());
     let facts = status::Facts::new(
         base,
@@ -62,11 +68,35 @@ async fn carry(
     );
     let lane = facts.lane();
     tokio::spawn(control.serve(status::handler(facts, stop)));
+    let attachment = tokio::select! {
+        attached = first_attachment(config, base) => attached?,
+        () = asked.wait() => return Ok(()),
+    };
+    // Not to be interrupted: a change that is half made cannot be taken back.
+    let (device, routing) = change(config, base, journal, &attachment.addresses, &traffic).await?;
+    Output::Stdout.write("ready\n");
+    tracing::info!(interface = config.interface, addresses = ?attachment.addresses, "the tunnel is up");
+    tokio::select! {
+        ended = exchange(config, base, journal, (&device, &routing), (attachment, &lane)) => ended,
+        () = asked.wait() => Ok(()),
+    }
+}
+
+async fn first_attachment(config: &config::Client, base: &Base) -> Result<Attachment, String> {
     let session = base.first_session().await?;
-    let attachment = attach(&base.tunnel, &session, &[], config.ipv6).await?;
-    let mut addresses = attachment.addresses.clone();
-    let has_v6 = addresses.iter().any(IpAddr::is_ipv6);
-    let device = open_device(&config.interface, &addresses).await.map_err(told)?;
+    attach(&base.tunnel, &session, &[], config.ipv6).await
+}
+
+/// Turns the traffic of this machine into the tunnel.
+async fn change(
+    config: &config::Client,
+    base: &Base,
+    journal: &mut Journal,
+    addresses: &[IpAddr],
+    traffic: &Arc<relay::Counters>,
+) -> Result<(Tun, ClientRouting), String> {
+    let told = |error: Error| error.to_string();
+    let device = open_device(&config.interface, addresses).await.map_err(told)?;
     let listeners = if config.tcp_lane { Some(bind_redirect_listeners().map_err(told)?) } else { None };
     let links: Vec<Link> = links(&[&config.interface]).await.map_err(told)?;
     let named = config.links.iter().chain(&config.exclude).chain([&config.interface]);
@@ -78,19 +108,29 @@ async fn carry(
         table: config.table,
         priority: config.priority,
         tcp_port: listeners.as_ref().map(|listeners| listeners.port),
-        v6: config.ipv6 && has_v6,
+        v6: config.ipv6 && addresses.iter().any(IpAddr::is_ipv6),
         lan: lan_interfaces(&others),
     };
     if let Some(listeners) = listeners {
-        serve_tcp(listeners, base, &traffic)?;
+        serve_tcp(listeners, base, traffic)?;
     }
     routing.apply(journal).await.map_err(told)?;
     if !config.dns.is_empty() {
         Dns::new(config.dns.clone()).apply(journal).await.map_err(told)?;
     }
-    Output::Stdout.write("ready\n");
-    tracing::info!(interface = config.interface, ?addresses, "the tunnel is up");
-    let mut attached = Some(attachment);
+    Ok((device, routing))
+}
+
+/// Carries packets over one session after the other.
+async fn exchange(
+    config: &config::Client,
+    base: &Base,
+    journal: &mut Journal,
+    (device, routing): (&Tun, &ClientRouting),
+    (first, lane): (Attachment, &Mutex<Option<Arc<Lane>>>),
+) -> Result<(), String> {
+    let mut addresses = first.addresses.clone();
+    let mut attached = Some(first);
     let mut links = base.links.clone();
     loop {
         let current = match attached.take() {
@@ -105,15 +145,15 @@ async fn carry(
                 attachment
             }
         };
-        *super::session::lock(&lane) = Some(Arc::clone(&current.lane));
-        let mut running = core::pin::pin!(current.run(&device));
+        *super::session::lock(lane) = Some(Arc::clone(&current.lane));
+        let mut running = core::pin::pin!(current.run(device));
         loop {
             tokio::select! {
                 ended = &mut running => {
                     ended.map_err(|error| format!("the tunnel's device failed: {error}"))?;
                     break;
                 }
-                () = admit_links(&mut links, &routing, journal) => {}
+                () = admit_links(&mut links, routing, journal) => {}
             }
         }
     }

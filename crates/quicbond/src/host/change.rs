@@ -121,7 +121,11 @@ fn restore_switch(key: &str, before: &str, after: Option<&str>) -> Result<()> {
             tracing::warn!(key, now, before, "left as it is: somebody changed this switch in the meantime");
             Ok(())
         }
-        Some(_) => sysctl::write(key, before),
+        // An interface that goes away in this moment takes its switches along.
+        Some(_) => sysctl::write(key, before).or_else(|error| match sysctl::read(key)? {
+            Some(_) => Err(error),
+            None => Ok(()),
+        }),
         None => Ok(()),
     }
 }

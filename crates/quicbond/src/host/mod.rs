@@ -19,6 +19,7 @@ mod lan;
 mod links;
 mod netlink;
 mod nft;
+mod privilege;
 mod redirect;
 #[cfg(test)]
 mod sandbox;
@@ -33,6 +34,7 @@ pub(crate) use self::{
     journal::Journal,
     lan::{lan_interfaces, own_addresses},
     links::{Link, LinkWatch, links},
+    privilege::check_privilege,
     redirect::{RedirectListeners, bind_redirect_listeners, original_destination},
     server::ServerRouting,
     tun::{Outgoing, Packets, Tun},

@@ -14,8 +14,8 @@ mod status;
 use crate::cli::Run;
 use crate::config;
 use crate::control::{Request, Response, Socket};
-use crate::daemon::{self, Stop};
-use crate::host::{Journal, ServerRouting, Tun, lan_interfaces, links};
+use crate::daemon::{self, Asked, Stop};
+use crate::host::{Journal, ServerRouting, Tun, check_privilege, lan_interfaces, links};
 use crate::logging;
 use crate::output::Output;
 use crate::tenants::Tenants;
@@ -49,6 +49,9 @@ pub(crate) fn run(args: &Run) -> ExitCode {
 }
 
 async fn serve(config: config::Server) -> Result<(), String> {
+    let stop = Stop::default();
+    let asked = stop.watch()?;
+    check_privilege("`server run` makes a network device and firewall rules").map_err(|error| error.to_string())?;
     let tenants = Tenants::load(&config.tenants).map_err(|problems| problems.to_string())?;
     let identity = identity(&config)?;
     let control = Socket::bind(&config.control).map_err(|error| error.to_string())?;
@@ -59,7 +62,7 @@ async fn serve(config: config::Server) -> Result<(), String> {
     let ended = match opened {
         Ok(device) => {
             let state = Arc::new(State::new(config, tenants));
-            serve_clients(&state, &device, &endpoint, control).await
+            serve_clients(&state, &device, &endpoint, control, (stop, asked)).await
         }
         Err(why) => Err(why),
     };
@@ -73,8 +76,8 @@ async fn serve_clients(
     device: &Arc<Device>,
     endpoint: &Endpoint,
     control: Socket,
+    (stop, mut asked): (Stop, Asked),
 ) -> Result<(), String> {
-    let stop = Stop::default();
     let meter = status::Meter::start(state);
     let handler = {
         let (state, stop, meter) = (Arc::clone(state), stop.clone(), Arc::clone(&meter));
@@ -93,7 +96,7 @@ async fn serve_clients(
     }
     Output::Stdout.write("ready\n");
     tokio::select! {
-        stopped = stop.wanted() => stopped.map_err(|error| format!("signals cannot be received: {error}")),
+        () = asked.wait() => Ok(()),
         () = accept(state, device, endpoint) => Err("the endpoint ended".to_owned()),
         ended = device.distribute(state) => Err(match ended {
             Ok(()) => "the tunnel's device ended".to_owned(),

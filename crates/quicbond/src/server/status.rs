@@ -2,7 +2,7 @@
 
 use super::state::{Member, State};
 use crate::control::{
-    Datagrams, Flows, Link, Memory, Role, State as Condition, Status, TenantStatus, Totals,
+    Flows, Link, Memory, Role, State as Condition, Status, TenantStatus, Totals,
 };
 use crate::meter::{Moved, Rates};
 use core::sync::atomic::Ordering;
@@ -70,18 +70,19 @@ pub(crate) fn status(state: &State, meter: &Meter) -> Status {
         rate_mbps_up: status.links.iter().map(|l| l.rate_mbps_up).sum(),
         rate_mbps_down: status.links.iter().map(|l| l.rate_mbps_down).sum(),
     };
+    let mut refused_packets = load(&state.totals.refused_packets);
     for lane in state.lanes() {
+        refused_packets += load(&lane.counters.dropped_foreign);
         status.datagrams.sent += load(&lane.counters.packets_out);
         status.datagrams.received += load(&lane.counters.packets_in);
         status.datagrams.dropped += load(&lane.counters.dropped_full);
         status.datagrams.reordered += load(&lane.counters.reordered);
     }
-    status.datagrams = Datagrams { ..status.datagrams };
     status.memory = Memory::of_this_process(0);
     let refusals = [
         (load(&state.totals.refused_auth), "connections or requests with a wrong proof were refused"),
         (load(&state.totals.refused_targets), "flows to targets that are not allowed were refused"),
-        (load(&state.totals.refused_packets), "packets with a foreign source or target were dropped"),
+        (refused_packets, "packets with a foreign source or target were dropped"),
     ];
     status.notes = refusals
         .iter()
