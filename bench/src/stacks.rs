@@ -39,9 +39,12 @@ pub(crate) const NAME: &str = "localhost";
 /// The largest UDP payload of an IPv4 or IPv6 packet of 1500 bytes; all stacks use it.
 const MTU: u16 = 1452;
 /// Receive windows of the peers, where they can bear them, in bytes. Larger ones gain them nothing on loopback.
+#[cfg(any(feature = "quinn", feature = "s2n-quic", feature = "quiche"))]
 const STREAM_WINDOW: u32 = 8 << 20;
+#[cfg(any(feature = "quinn", feature = "noq", feature = "s2n-quic", feature = "quiche"))]
 const CONNECTION_WINDOW: u32 = 16 << 20;
 /// Streams that the other end may open.
+#[cfg(any(feature = "quinn", feature = "noq", feature = "s2n-quic", feature = "quiche"))]
 const STREAMS: u32 = 256;
 /// Longer than any round: idle connections are what one test counts.
 const IDLE: Duration = Duration::from_secs(120);
