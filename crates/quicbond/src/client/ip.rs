@@ -3,7 +3,8 @@
 use super::tunnel::{Session, Tunnel};
 use crate::host::{Outgoing, Packets, Tun};
 use crate::ip::{
-    Admits, CAPSULES_WAITING, Inward, Lane, ORDER_HEADER, Sent, next_configuration, read_capsules, send_capsules,
+    Admits, CAPSULES_WAITING, Inward, Lane, ORDER_HEADER, Sent, next_configuration, read_capsules,
+    send_capsules,
 };
 use core::time::Duration;
 use http::{HeaderValue, header};
@@ -77,7 +78,11 @@ pub(crate) async fn attach(
     Ok(Attachment { addresses, lane, session: session.clone(), send, capsules, to_send, datagrams })
 }
 
-async fn request_addresses(send: &mut BodySender, wanted: &[IpAddr], v6: bool) -> Result<(), mpquic_h3::Error> {
+async fn request_addresses(
+    send: &mut BodySender,
+    wanted: &[IpAddr],
+    v6: bool,
+) -> Result<(), mpquic_h3::Error> {
     let find = |v4: bool, any: IpAddr| wanted.iter().copied().find(|ip| ip.is_ipv4() == v4).unwrap_or(any);
     let v4 = find(true, Ipv4Addr::UNSPECIFIED.into());
     let v6 = v6.then(|| find(false, Ipv6Addr::UNSPECIFIED.into()));

@@ -16,10 +16,10 @@ mod up;
 
 use crate::cli::{Down, Socks, Up};
 use crate::config;
-use crate::logging;
 use crate::control::{self, AskError, Request, Response, Socket};
 use crate::daemon::{self, Stop};
 use crate::host::{Journal, Link, LinkWatch};
+use crate::logging;
 use crate::output::Output;
 use crate::token::Token;
 use core::time::Duration;
@@ -109,8 +109,13 @@ pub(super) struct Base {
 
 impl Base {
     /// Begins to connect. `mark` is for sockets whose packets must not enter the tunnel.
-    pub(super) async fn start(config: &config::Client, token: Token, mark: Option<u32>) -> Result<Self, String> {
-        let watched = LinkWatch::start(&[config.interface.clone()]).await.map_err(|error| error.to_string())?;
+    pub(super) async fn start(
+        config: &config::Client,
+        token: Token,
+        mark: Option<u32>,
+    ) -> Result<Self, String> {
+        let watched =
+            LinkWatch::start(&[config.interface.clone()]).await.map_err(|error| error.to_string())?;
         let links = follow_links(watched, config.links.clone(), config.exclude.clone());
         let servers = resolve(&token).await?;
         let endpoint = Endpoint::client_on(&[]).map_err(|error| format!("no endpoint: {error}"))?;
@@ -157,7 +162,8 @@ impl Base {
 /// The links that are to be used, as they come and go.
 fn follow_links(mut watched: LinkWatch, only: Vec<String>, never: Vec<String>) -> watch::Receiver<Vec<Link>> {
     let chosen = move |all: Vec<Link>| -> Vec<Link> {
-        let wanted = |link: &Link| (only.is_empty() || only.contains(&link.name)) && !never.contains(&link.name);
+        let wanted =
+            |link: &Link| (only.is_empty() || only.contains(&link.name)) && !never.contains(&link.name);
         all.into_iter().filter(wanted).collect()
     };
     let (tell, links) = watch::channel(chosen(watched.now()));
@@ -221,7 +227,8 @@ async fn serve_socks(
         base.first_session().await?;
         Output::Stdout.write("ready\n");
         let tunnel = base.tunnel.clone();
-        let limits = socks::Settings { connections: config.limits.flows as usize, ..socks::Settings::default() };
+        let limits =
+            socks::Settings { connections: config.limits.flows as usize, ..socks::Settings::default() };
         socks::serve(listener, tunnel, limits, traffic).await;
         Ok(())
     };
@@ -236,9 +243,13 @@ async fn serve_socks(
 fn explain_listen(address: SocketAddr, error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            format!("TCP {address} is in use: stop the other program (`ss -tlpn` names it) or choose another --listen")
+            format!(
+                "TCP {address} is in use: stop the other program (`ss -tlpn` names it) or choose another --listen"
+            )
         }
-        std::io::ErrorKind::PermissionDenied => format!("TCP {address} needs root: choose a port from 1024 on"),
+        std::io::ErrorKind::PermissionDenied => {
+            format!("TCP {address} needs root: choose a port from 1024 on")
+        }
         _ => format!("TCP {address}: {error}; choose another --listen"),
     }
 }

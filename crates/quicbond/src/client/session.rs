@@ -193,9 +193,9 @@ impl Keeper {
                  new one: quicbond server tenant add NAME",
                 self.token.tenant
             ))),
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                Err(Trouble::Passing("the server is busy or has refused us too often; trying again later".into()))
-            }
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Err(Trouble::Passing(
+                "the server is busy or has refused us too often; trying again later".into(),
+            )),
             // A plain MASQUE proxy does not know the question, but may know the token.
             _ => {
                 let number = self.view().sessions + 1;
@@ -242,7 +242,7 @@ impl Keeper {
                     }
                 }
                 () = until(next) => {}
-                _ = count.tick() => doubt.look(&connection, &current, || self.race()),
+                _ = count.tick() => doubt.look(&connection, &current, || self.race()).await,
                 winner = doubt.settled() => {
                     tracing::warn!("session lost: the server does not know it any more");
                     connection.close(0, b"");
@@ -282,7 +282,9 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn first_of(mut racers: JoinSet<Result<Winner, (SocketAddr, ConnectError)>>) -> Result<Winner, Trouble> {
+async fn first_of(
+    mut racers: JoinSet<Result<Winner, (SocketAddr, ConnectError)>>,
+) -> Result<Winner, Trouble> {
     let mut last = None;
     while let Some(result) = racers.join_next().await {
         match result {

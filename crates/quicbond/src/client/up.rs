@@ -8,7 +8,8 @@ use crate::config;
 use crate::control::Socket;
 use crate::daemon::{Asked, Stop};
 use crate::host::{
-    ClientRouting, Dns, Error, Journal, Link, RedirectListeners, Tun, bind_redirect_listeners, check_privilege, lan_interfaces,
+    ClientRouting, Dns, Error, Journal, Link, RedirectListeners, Tun, bind_redirect_listeners,
+    check_privilege, lan_interfaces,
 };
 use crate::ip::Lane;
 use crate::output::Output;
@@ -26,9 +27,8 @@ const FIRST_MTU: u16 = 1280;
 pub(super) async fn run(config: &config::Client, token: Token) -> Result<(), String> {
     let stop = Stop::default();
     let mut asked = stop.watch()?;
-    check_privilege("`client up` changes routes and the firewall").map_err(|error| {
-        format!("{error}; `quicbond client socks` needs no privileges")
-    })?;
+    check_privilege("`client up` changes routes and the firewall")
+        .map_err(|error| format!("{error}; `quicbond client socks` needs no privileges"))?;
     let control = Socket::bind(&config.control).map_err(|error| error.to_string())?;
     let mut journal =
         Journal::open(&config.state_dir.join(STATE_FILE)).await.map_err(|error| error.to_string())?;
@@ -98,7 +98,8 @@ async fn change(
     let device = open_device(&config.interface, addresses).await.map_err(told)?;
     let listeners = if config.tcp_lane { Some(bind_redirect_listeners().map_err(told)?) } else { None };
     let links: Vec<Link> = base.links.borrow().clone();
-    let others: Vec<&str> = links.iter().map(|link| link.name.as_str()).chain([config.interface.as_str()]).collect();
+    let others: Vec<&str> =
+        links.iter().map(|link| link.name.as_str()).chain([config.interface.as_str()]).collect();
     let routing = ClientRouting {
         tun: config.interface.clone(),
         mark: config.mark,
@@ -186,7 +187,11 @@ async fn admit_links(links: &mut watch::Receiver<Vec<Link>>, routing: &ClientRou
     }
 }
 
-fn serve_tcp(listeners: RedirectListeners, base: &Base, traffic: &Arc<relay::Counters>) -> Result<(), String> {
+fn serve_tcp(
+    listeners: RedirectListeners,
+    base: &Base,
+    traffic: &Arc<relay::Counters>,
+) -> Result<(), String> {
     let RedirectListeners { v4, v6, .. } = listeners;
     for listener in [Some(v4), v6].into_iter().flatten() {
         let listener = TcpListener::from_std(listener).map_err(|error| format!("TCP lane: {error}"))?;

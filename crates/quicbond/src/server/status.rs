@@ -84,8 +84,11 @@ pub(crate) fn status(state: &State, meter: &Meter) -> Status {
         (load(&state.totals.refused_targets), "flows to targets that are not allowed were refused"),
         (refused_packets, "packets with a foreign source or target were dropped"),
     ];
-    status.notes =
-        refusals.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    status.notes = refusals
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
     status
 }
 
