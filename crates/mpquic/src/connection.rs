@@ -138,6 +138,15 @@ impl Connection {
         self.shared.state().paths.clone()
     }
 
+    /// All paths as they are now. Packets that nobody answers are no event, and [`Connection::paths`] may not tell of
+    /// them.
+    ///
+    /// # Errors
+    /// If the connection is over.
+    pub async fn fresh_paths(&self) -> Result<Vec<PathStats>, Error> {
+        self.ask(|connection, reply| Request::Paths { connection, reply }).await
+    }
+
     /// The next thing that happened to a path; `None` once the connection is over. Of more than 256 waiting events the
     /// oldest are dropped.
     pub async fn path_event(&self) -> Option<PathEvent> {

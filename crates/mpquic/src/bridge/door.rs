@@ -9,7 +9,7 @@ use crate::locked;
 use core::sync::atomic::{AtomicBool, Ordering};
 use mpquic_base::{Dir, FourTuple, PathId, StreamId};
 use mpquic_net::{Socket, Waker, serves};
-use mpquic_proto::ConnectionId;
+use mpquic_proto::{ConnectionId, PathStats};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Mutex;
@@ -79,6 +79,10 @@ pub(crate) enum Request {
         path: PathId,
         backup: bool,
         reply: Reply<()>,
+    },
+    Paths {
+        connection: ConnectionId,
+        reply: Reply<Vec<PathStats>>,
     },
     Export {
         connection: ConnectionId,

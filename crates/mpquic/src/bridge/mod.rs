@@ -122,6 +122,10 @@ impl Bridge {
                     reply.send(done).ok();
                 });
             }
+            Request::Paths { connection, reply } => self.on_link(cx, connection, |link, conn| {
+                link.refresh(conn);
+                reply.send(Ok(conn.path_stats().collect())).ok();
+            }),
             Request::Export { connection, len, label, context, reply } => {
                 self.on_link(cx, connection, |_, conn| {
                     let mut out = vec![0; len];

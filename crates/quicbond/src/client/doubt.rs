@@ -41,11 +41,16 @@ enum Verdict {
 
 impl Doubt {
     /// Counts, and asks if something was sent and nothing came back; `race` is a second connection.
-    pub(super) fn look<R>(&mut self, connection: &Connection, session: &Session, race: impl FnOnce() -> R)
-    where
+    pub(super) async fn look<R>(
+        &mut self,
+        connection: &Connection,
+        session: &Session,
+        race: impl FnOnce() -> R,
+    ) where
         R: Future<Output = Result<Winner, Trouble>> + Send + 'static,
     {
-        let paths = connection.paths();
+        // A connection that is over is noticed elsewhere.
+        let Ok(paths) = connection.fresh_paths().await else { return };
         let received = paths.iter().map(|path| path.packets_received).sum();
         let sent = paths.iter().map(|path| path.packets_sent).sum();
         let suspicious = sent != self.sent || self.lasting;

@@ -242,7 +242,7 @@ impl Keeper {
                     }
                 }
                 () = until(next) => {}
-                _ = count.tick() => doubt.look(&connection, &current, || self.race()),
+                _ = count.tick() => doubt.look(&connection, &current, || self.race()).await,
                 winner = doubt.settled() => {
                     tracing::warn!("session lost: the server does not know it any more");
                     connection.close(0, b"");
@@ -282,7 +282,9 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn first_of(mut racers: JoinSet<Result<Winner, (SocketAddr, ConnectError)>>) -> Result<Winner, Trouble> {
+async fn first_of(
+    mut racers: JoinSet<Result<Winner, (SocketAddr, ConnectError)>>,
+) -> Result<Winner, Trouble> {
     let mut last = None;
     while let Some(result) = racers.join_next().await {
         match result {

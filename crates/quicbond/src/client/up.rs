@@ -27,9 +27,8 @@ const FIRST_MTU: u16 = 1280;
 pub(super) async fn run(config: &config::Client, token: Token) -> Result<(), String> {
     let stop = Stop::default();
     let mut asked = stop.watch()?;
-    check_privilege("`client up` changes routes and the firewall").map_err(|error| {
-        format!("{error}; `quicbond client socks` needs no privileges")
-    })?;
+    check_privilege("`client up` changes routes and the firewall")
+        .map_err(|error| format!("{error}; `quicbond client socks` needs no privileges"))?;
     let control = Socket::bind(&config.control).map_err(|error| error.to_string())?;
     let mut journal =
         Journal::open(&config.state_dir.join(STATE_FILE)).await.map_err(|error| error.to_string())?;

@@ -51,7 +51,8 @@ pub(crate) fn run(args: &Run) -> ExitCode {
 async fn serve(config: config::Server) -> Result<(), String> {
     let stop = Stop::default();
     let asked = stop.watch()?;
-    check_privilege("`server run` makes a network device and firewall rules").map_err(|error| error.to_string())?;
+    check_privilege("`server run` makes a network device and firewall rules")
+        .map_err(|error| error.to_string())?;
     let tenants = Tenants::load(&config.tenants).map_err(|problems| problems.to_string())?;
     let identity = identity(&config)?;
     let control = Socket::bind(&config.control).map_err(|error| error.to_string())?;

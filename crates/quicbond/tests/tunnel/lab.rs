@@ -116,7 +116,7 @@ fn both_kinds_of_proxy_carry_downloads() {
     let script = format!(
         "{FETCH} proxy=192.168.77.1:1080; unset ALL_PROXY HTTP_PROXY all_proxy http_proxy
         fetch --socks5-hostname $proxy http://target/2MB; fetch --socks5 $proxy http://target4/2MB
-        fetch -x http://$proxy http://198.51.100.10/2MB; fetch -p -x http://$proxy http://198.51.100.10/2MB
+        fetch -p -x http://$proxy http://target/2MB; fetch -p -x http://$proxy http://198.51.100.10/2MB
         curl -sS --socks5 $proxy http://198.51.100.10/2MB.sha256"
     );
     let (_, said, all) = lab(&["--mode", "socks", "--links", "a=60mbit/10ms,b=60mbit/15ms"], &script);

@@ -11,8 +11,8 @@ mod raw;
 mod strangers;
 mod traces;
 mod traffic;
-mod wrong;
 mod world;
+mod wrong;
 
 fn rooted() -> bool {
     let rooted = nix::unistd::geteuid().is_root();

@@ -34,7 +34,10 @@ impl Place {
     }
 
     /// Runs something on a thread of its own in this place.
-    pub(crate) fn spawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
         let (tell, told) = mpsc::channel();
         // Threads begin in the namespaces of the one that starts them.
         self.0.send(Box::new(move || tell.send(thread::spawn(work)).unwrap())).unwrap();

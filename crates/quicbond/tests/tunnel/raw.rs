@@ -72,7 +72,8 @@ pub(crate) fn run<T: Send + 'static, F: Future<Output = T>>(
     work: impl FnOnce() -> F + Send + 'static,
 ) -> T {
     place.run(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async { timeout(LIMIT * 4, work()).await.expect("it ends") })
     })
 }
@@ -100,7 +101,8 @@ impl Raw {
         let Token { tenant, secret, .. } = &self.token;
         let mut exported = [0; 32];
         let context = tenant.as_bytes();
-        let export = self.connection.export_keying_material(&mut exported, b"EXPORTER-quicbond-auth", context);
+        let export =
+            self.connection.export_keying_material(&mut exported, b"EXPORTER-quicbond-auth", context);
         export.await.unwrap();
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
         let proof = hmac::sign(&key, &[b"quicbond client v1".as_slice(), &exported].concat());

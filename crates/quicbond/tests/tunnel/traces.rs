@@ -1,8 +1,8 @@
 //! However a client or a server ends, the machine is as it was.
 
 use crate::place::{Place, Program};
-use crate::world::{SERVER_FILE, Tunnel, World, eventually};
 use crate::rooted;
+use crate::world::{SERVER_FILE, Tunnel, World, eventually};
 use nix::sys::signal::Signal;
 use std::thread::sleep;
 use std::time::Duration;

@@ -8,7 +8,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 fn is_installed(program: &str) -> bool {
-    let found = std::process::Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap();
+    let found =
+        std::process::Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap();
     if !found.status.success() {
         println!("not tried: {program} is not installed");
     }
@@ -28,7 +29,8 @@ fn pings_and_traces_pass_as_over_any_router() {
     }
     if is_installed("traceroute") {
         let (_, said) = lan.sh(&format!("traceroute -n -q 1 -w 3 {TARGET}"));
-        let hops: Vec<&str> = said.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).collect();
+        let hops: Vec<&str> =
+            said.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).collect();
         assert_eq!(hops, ["192.168.77.1", "10.181.0.1", TARGET], "{said}\n{}", tunnel.logs());
     }
 }
@@ -96,7 +98,12 @@ fn a_client_that_has_said_all_still_hears_the_answer() {
     if let Ok(heard) = &mut heard {
         heard.reverse();
     }
-    assert!(heard.as_ref().is_ok_and(|heard| *heard == data), "{:?}\n{}", heard.map(|h| h.len()), tunnel.logs());
+    assert!(
+        heard.as_ref().is_ok_and(|heard| *heard == data),
+        "{:?}\n{}",
+        heard.map(|h| h.len()),
+        tunnel.logs()
+    );
 }
 
 #[test]
@@ -121,9 +128,10 @@ fn a_target_without_an_answer_is_given_up_in_time() {
     }
     let tunnel = World::new().tunnel();
     // Whatever is sent there is lost without a word.
-    tunnel.world.internet.must(&format!(
-        "ip neigh replace {NOBODY} lladdr 02:00:00:00:00:99 dev to-target nud permanent"
-    ));
+    tunnel
+        .world
+        .internet
+        .must(&format!("ip neigh replace {NOBODY} lladdr 02:00:00:00:00:99 dev to-target nud permanent"));
     let begun = Instant::now();
     let (code, said) = tunnel.world.lan.sh(&format!("curl -sS -m 40 http://{NOBODY}/"));
     let took = begun.elapsed();
@@ -188,8 +196,17 @@ fn both_ends_tell_what_goes_on() {
     }
     let tunnel = World::new().tunnel();
     let world = &tunnel.world;
-    let mut download = world.lan.start(&["curl", "-sS", "--limit-rate", "4M", "-o", "/dev/null", "-m", "60",
-        &format!("http://{TARGET}/100000000")]);
+    let mut download = world.lan.start(&[
+        "curl",
+        "-sS",
+        "--limit-rate",
+        "4M",
+        "-o",
+        "/dev/null",
+        "-m",
+        "60",
+        &format!("http://{TARGET}/100000000"),
+    ]);
     let number = |value: &serde_json::Value| value.as_f64().unwrap_or(-1.0);
     eventually("the client's numbers", || {
         let said = status(&world.router);

@@ -106,7 +106,8 @@ impl World {
     /// Makes the server's files and returns the first token.
     pub(crate) fn enrol(&self) -> String {
         let address = format!("{SERVER}:443");
-        let (code, said) = self.internet.quicbond(&["server", "init", "--dir", SERVER_DIR, "--address", &address]);
+        let (code, said) =
+            self.internet.quicbond(&["server", "init", "--dir", SERVER_DIR, "--address", &address]);
         assert_eq!(code, 0, "{said}");
         self.internet.run(|| {
             // The target's addresses are for documentation, which a server refuses unless told otherwise.

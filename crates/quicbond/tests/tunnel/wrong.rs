@@ -38,9 +38,15 @@ fn a_token_that_is_not_good_is_named_so() {
     let server = world.serve();
     let router = &world.router;
     let last = |bytes: &mut [u8]| *bytes.last_mut().unwrap() ^= 1;
-    assert_error(&up(router, &[&Token::forged(&token, last)]), &["refuses the token", "quicbond server tenant add"]);
+    assert_error(
+        &up(router, &[&Token::forged(&token, last)]),
+        &["refuses the token", "quicbond server tenant add"],
+    );
     let pin = |bytes: &mut [u8]| bytes[2 + usize::from(bytes[1]) + 2] ^= 1;
-    assert_error(&up(router, &[&Token::forged(&token, pin)]), &["is not the server of this token", "new token"]);
+    assert_error(
+        &up(router, &[&Token::forged(&token, pin)]),
+        &["is not the server of this token", "new token"],
+    );
     let cut = &token[..token.len() - 3];
     assert_error(&up(router, &[cut]), &["damaged"]);
     let swapped = token.replacen(&token[20..21], if &token[20..21] == "A" { "B" } else { "A" }, 1);
@@ -76,7 +82,10 @@ fn a_removed_tenant_is_out_at_once_and_a_new_token_brings_it_back() {
     assert!(world.download().is_err(), "{}", logs(&client));
     assert!(client.said().contains("tenant removed"), "{}", logs(&client));
     let said = status(&world.router);
-    assert!(said["state"] == "connecting" && said["notes"].to_string().contains("refuses the token"), "{said}");
+    assert!(
+        said["state"] == "connecting" && said["notes"].to_string().contains("refuses the token"),
+        "{said}"
+    );
     let tenants = status(&world.internet)["tenants"].to_string();
     assert!(!tenants.contains("alice"), "{tenants}");
     let new = token_in(&tenant(&["add", "alice"]));
@@ -112,7 +121,10 @@ fn a_client_without_privileges_says_what_it_lacks() {
     let token = world.enrol();
     let _server = world.serve();
     // The way to the binary may be closed to others.
-    world.router.must(&format!("cp {} /run/quicbond-bin && chmod 755 /run/quicbond-bin", env!("CARGO_BIN_EXE_quicbond")));
+    world.router.must(&format!(
+        "cp {} /run/quicbond-bin && chmod 755 /run/quicbond-bin",
+        env!("CARGO_BIN_EXE_quicbond")
+    ));
     let nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups";
     let run = |words: &str| world.router.sh(&format!("cd /; {nobody} /run/quicbond-bin {words}"));
     assert_error(&run(&format!("client up {token}")), &["root"]);
@@ -120,7 +132,7 @@ fn a_client_without_privileges_says_what_it_lacks() {
     world.router.must("mkdir -m 777 /run/open");
     let ended = run(&format!("client up --state-dir /run/open/state --control /run/open/c/sock {token}"));
     assert_error(&ended, &["root"]);
-    assert_eq!(world.router.must("nft list ruleset; ip link show type tun; ls /run/open/state").trim(), "");
+    assert_eq!(world.router.must("nft list ruleset; ip link show type tun; ls -A /run/open").trim(), "");
 }
 
 #[test]
