@@ -58,7 +58,20 @@ impl ServerConfig {
     /// # Errors
     /// If there is no usable protocol or the key does not belong to the certificate.
     pub fn new(identity: Identity, alpn: &[&[u8]]) -> Result<Self, ConfigError> {
-        let crypto = mpquic_tls::ServerConfig::with_identity(identity).build(alpn)?;
+        Self::build(mpquic_tls::ServerConfig::with_identity(identity), alpn)
+    }
+
+    /// As [`ServerConfig::new`], and makes address tokens and stateless resets of `secret`: a server that is started again
+    /// with the same secret tells its former peers at once that their connections are gone.
+    ///
+    /// # Errors
+    /// As [`ServerConfig::new`].
+    pub fn with_secret(identity: Identity, alpn: &[&[u8]], secret: [u8; 32]) -> Result<Self, ConfigError> {
+        Self::build(mpquic_tls::ServerConfig::with_identity(identity).master_secret(secret), alpn)
+    }
+
+    fn build(tls: mpquic_tls::ServerBuilder, alpn: &[&[u8]]) -> Result<Self, ConfigError> {
+        let crypto = tls.build(alpn)?;
         let transport = Arc::new(TransportConfig::default());
         let proto = mpquic_proto::ServerConfig {
             crypto: Arc::new(crypto),

@@ -19,6 +19,7 @@ use crate::host::{Journal, ServerRouting, Tun, check_privilege, lan_interfaces, 
 use crate::logging;
 use crate::output::Output;
 use crate::tenants::Tenants;
+use aws_lc_rs::hmac;
 use connect_ip::Device;
 use core::time::Duration;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -30,6 +31,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+/// Sets this use of the private key apart from every other.
+const SECRET_PURPOSE: &[u8] = b"quicbond tokens and stateless resets v1";
 /// How often the file of tenants is looked at, besides when somebody says that it changed.
 const TENANTS_EVERY: Duration = Duration::from_secs(2);
 /// The device takes packets of any usual size; what the paths carry is told by ICMP.
@@ -150,7 +153,11 @@ fn identity(config: &config::Server) -> Result<Identity, String> {
 async fn listen(config: &config::Server, identity: Identity) -> Result<Endpoint, String> {
     let transport =
         daemon::transport(&config.transport, config.limits.idle_timeout, config.limits.session_buffer);
-    let server = ServerConfig::new(identity, &[mpquic_h3::ALPN])
+    // Kept over restarts without being kept anywhere: clients of the last run learn at once that it is over.
+    let key = hmac::Key::new(hmac::HMAC_SHA256, identity.private_key());
+    let mut secret = [0; 32];
+    secret.copy_from_slice(hmac::sign(&key, SECRET_PURPOSE).as_ref());
+    let server = ServerConfig::with_secret(identity, &[mpquic_h3::ALPN], secret)
         .map_err(|error| error.to_string())?
         .transport(transport)
         .max_connections(CONNECTIONS_MAX);
