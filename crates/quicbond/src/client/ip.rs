@@ -3,7 +3,8 @@
 use super::tunnel::{Session, Tunnel};
 use crate::host::{Outgoing, Packets, Tun};
 use crate::ip::{
-    Admits, CAPSULES_WAITING, Inward, Lane, ORDER_HEADER, Sent, next_configuration, read_capsules, send_capsules,
+    Admits, CAPSULES_WAITING, Inward, Lane, ORDER_HEADER, Sent, next_configuration, read_capsules,
+    send_capsules,
 };
 use core::time::Duration;
 use http::{HeaderValue, header};
@@ -77,7 +78,11 @@ pub(crate) async fn attach(
     Ok(Attachment { addresses, lane, session: session.clone(), send, capsules, to_send, datagrams })
 }
 
-async fn request_addresses(send: &mut BodySender, wanted: &[IpAddr], v6: bool) -> Result<(), mpquic_h3::Error> {
+async fn request_addresses(
+    send: &mut BodySender,
+    wanted: &[IpAddr],
+    v6: bool,
+) -> Result<(), mpquic_h3::Error> {
     let find = |v4: bool, any: IpAddr| wanted.iter().copied().find(|ip| ip.is_ipv4() == v4).unwrap_or(any);
     let v4 = find(true, Ipv4Addr::UNSPECIFIED.into());
     let v6 = v6.then(|| find(false, Ipv6Addr::UNSPECIFIED.into()));
@@ -122,15 +127,9 @@ async fn outward(
     let (mut packets, mut answers) = (Packets::new(), Outgoing::new());
     loop {
         device.recv_batch(&mut packets).await?;
+        let Some(mut batch) = lane.batch() else { return Ok(()) };
         for packet in packets.iter() {
-            let mut sent = lane.send(packet);
-            while sent == Sent::Full {
-                if connection.datagram_writable().await.is_err() {
-                    return Ok(());
-                }
-                sent = lane.send(packet);
-            }
-            match sent {
+            match lane.add(&mut batch, packet) {
                 Sent::TooBig(mtu) => {
                     let Ok(read) = Packet::read(packet) else { continue };
                     let from = own.iter().find(|ip| ip.is_ipv4() == read.source().is_ipv4());
@@ -140,6 +139,13 @@ async fn outward(
                 }
                 Sent::Gone => return Ok(()),
                 Sent::Done | Sent::Full => {}
+            }
+        }
+        loop {
+            match lane.flush(&mut batch) {
+                Sent::Full if connection.datagram_writable().await.is_ok() => {}
+                Sent::Full | Sent::Gone => return Ok(()),
+                Sent::Done | Sent::TooBig(_) => break,
             }
         }
         if !answers.is_empty() {

@@ -6,7 +6,8 @@ use super::session::answer;
 use super::state::{Member, State};
 use crate::host::{Outgoing, Packets, Tun};
 use crate::ip::{
-    Admits, CAPSULES_WAITING, Inward, Lane, ORDER_HEADER, Sent, next_configuration, read_capsules, send_capsules,
+    Admits, Batch, CAPSULES_WAITING, Inward, Lane, ORDER_HEADER, Sent, next_configuration, read_capsules,
+    send_capsules,
 };
 use core::sync::atomic::Ordering;
 use core::time::Duration;
@@ -14,7 +15,9 @@ use http::{HeaderValue, Response, StatusCode};
 use mpquic_bond::icmp;
 use mpquic_bond::packet::Packet;
 use mpquic_h3::capsule::{self, Capsules};
-use mpquic_h3::connect_ip::{AssignedAddress, Configuration, IpRange, LIMITS, Prefix, RequestedAddress, Scope};
+use mpquic_h3::connect_ip::{
+    AssignedAddress, Configuration, IpRange, LIMITS, Prefix, RequestedAddress, Scope,
+};
 use mpquic_h3::{BodySender, Request};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -45,14 +48,26 @@ impl Device {
         let (mut packets, mut answers) = (Packets::new(), Outgoing::new());
         loop {
             self.tun.recv_batch(&mut packets).await?;
+            // Packets of one session as a rule come in a row.
+            let mut open: Option<(Arc<Lane>, Batch)> = None;
             for packet in packets.iter() {
                 let Ok(read) = Packet::read(packet) else { continue };
                 let Some(lane) = state.lane(read.destination()) else { continue };
-                if let Sent::TooBig(mtu) = lane.send(packet)
+                if !open.as_ref().is_some_and(|(last, _)| Arc::ptr_eq(last, &lane)) {
+                    let Some(batch) = lane.batch() else { continue };
+                    if let Some((last, full)) = open.replace((lane, batch)) {
+                        last.flush_or_drop(full);
+                    }
+                }
+                let Some((lane, batch)) = &mut open else { continue };
+                if let Sent::TooBig(mtu) = lane.add(batch, packet)
                     && let Some(told) = icmp::too_big(packet, mtu, self.own(read.destination()))
                 {
                     answers.push(&told);
                 }
+            }
+            if let Some((lane, batch)) = open {
+                lane.flush_or_drop(batch);
             }
             if !answers.is_empty() {
                 self.tun.send_batch(&mut answers).await?;
@@ -129,13 +144,12 @@ async fn configure(
         let wish = wishes.iter().find(|wish| wish.prefix.address().is_ipv4() == address.is_ipv4());
         wish.map_or(0, |wish| wish.request)
     };
-    let assign = |address: &IpAddr| AssignedAddress { request: request_for(address), prefix: Prefix::host(*address) };
+    let assign =
+        |address: &IpAddr| AssignedAddress { request: request_for(address), prefix: Prefix::host(*address) };
     let everything = addresses.iter().map(|address| match address {
-        IpAddr::V4(_) => IpRange {
-            start: Ipv4Addr::UNSPECIFIED.into(),
-            end: Ipv4Addr::BROADCAST.into(),
-            protocol: 0,
-        },
+        IpAddr::V4(_) => {
+            IpRange { start: Ipv4Addr::UNSPECIFIED.into(), end: Ipv4Addr::BROADCAST.into(), protocol: 0 }
+        }
         IpAddr::V6(_) => IpRange {
             start: Ipv6Addr::UNSPECIFIED.into(),
             end: Ipv6Addr::from_bits(u128::MAX).into(),
