@@ -1,11 +1,12 @@
 //! HTTP datagrams (RFC 9297 §2) with a context id in front, as CONNECT-UDP and CONNECT-IP have them.
 //!
-//! Owns one bounded queue per request stream and who may use it. Refuses to know what contexts mean.
+//! Owns one bounded queue per request stream and who may use it. Refuses to know what contexts mean. Whatever can come in
+//! numbers goes in batches: each lock, each bell and each visit to the shard is for many datagrams.
 
 use crate::code;
 use crate::conn::{Core, locked};
 use crate::error::{Fault, SendDatagramError};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use core::sync::atomic::{AtomicBool, Ordering};
 use mpquic::{Refused, StreamId};
 use mpquic_wire::{Reader, VARINT_MAX, Writer, varint_len};
@@ -14,12 +15,16 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
 /// Datagrams that wait for a stream's reader; the oldest give way.
-const QUEUE_MAX: usize = 256;
+const QUEUE_MAX: usize = 1024;
+/// Datagrams that are taken from the connection at once.
+const ROUTE_BATCH: usize = 256;
 /// The same before the application has the request, per stream and for all streams that we have not seen yet.
 const EARLY_MAX: usize = 16;
 const EARLY_TOTAL_MAX: usize = 64;
 /// RFC 9297 §2.1: the largest quarter stream id.
 const QUARTER_MAX: u64 = (1 << 60) - 1;
+/// Two varints.
+const PREFIX_MAX: usize = 16;
 
 /// The datagrams of one request stream. Clones share the queue.
 #[derive(Clone, Debug)]
@@ -40,20 +45,10 @@ impl Datagrams {
     /// # Errors
     /// See [`SendDatagramError`]; nothing was queued.
     pub fn send(&self, context: u64, payload: &[u8]) -> Result<(), SendDatagramError> {
-        if context > VARINT_MAX {
-            return Err(SendDatagramError::TooLarge);
-        }
-        if self.route.sending_over.load(Ordering::Acquire) {
-            return Err(SendDatagramError::Closed);
-        }
-        if !self.core.datagrams_agreed() {
-            return Err(SendDatagramError::Unsupported);
-        }
-        let mut prefix = [0; 16];
-        let mut writer = Writer::new(&mut prefix);
-        writer.put_varint(self.quarter);
-        writer.put_varint(context);
-        let sent = self.core.connection.send_datagram_parts(&[writer.written(), payload]);
+        self.check(context)?;
+        let mut prefix = [0; PREFIX_MAX];
+        let prefix = self.prefix(context, &mut prefix);
+        let sent = self.core.connection.send_datagram_parts(&[prefix, payload]);
         sent.map_err(|error| match error {
             mpquic::Error::Refused(Refused::DatagramSize) => SendDatagramError::TooLarge,
             mpquic::Error::Refused(Refused::Full) => SendDatagramError::Full,
@@ -61,16 +56,84 @@ impl Datagrams {
         })
     }
 
+    /// A batch for [`Datagrams::send_batch`], with what the paths carry now as the limit of its datagrams.
+    ///
+    /// # Errors
+    /// See [`SendDatagramError`].
+    pub fn batch(&self, context: u64) -> Result<Batch, SendDatagramError> {
+        self.check(context)?;
+        // Without a path nothing fits.
+        let max = self.core.connection.max_datagram_size().unwrap_or(0);
+        let mut prefix = [0; PREFIX_MAX];
+        let prefix = self.prefix(context, &mut prefix).to_vec();
+        Ok(Batch { prefix, max, waiting: VecDeque::new() })
+    }
+
+    /// Queues what is in `batch`, in one go, and takes it out.
+    ///
+    /// # Errors
+    /// [`SendDatagramError::Full`] if there was not room for all: the rest is still in `batch`. [`SendDatagramError::Closed`] if
+    /// the stream or the connection is over.
+    pub fn send_batch(&self, batch: &mut Batch) -> Result<(), SendDatagramError> {
+        if self.route.sending_over.load(Ordering::Acquire) {
+            return Err(SendDatagramError::Closed);
+        }
+        let waiting = &mut batch.waiting;
+        let sent = self.core.connection.send_datagrams(core::iter::from_fn(|| waiting.pop_front()));
+        sent.map_err(|_| SendDatagramError::Closed)?;
+        if batch.is_empty() { Ok(()) } else { Err(SendDatagramError::Full) }
+    }
+
+    fn check(&self, context: u64) -> Result<(), SendDatagramError> {
+        if context > VARINT_MAX {
+            return Err(SendDatagramError::TooLarge);
+        }
+        if self.route.sending_over.load(Ordering::Acquire) {
+            return Err(SendDatagramError::Closed);
+        }
+        if self.core.datagrams_agreed() { Ok(()) } else { Err(SendDatagramError::Unsupported) }
+    }
+
+    /// RFC 9297 §2.1, RFC 9298 §5: what stands before the payload.
+    fn prefix<'a>(&self, context: u64, room: &'a mut [u8; PREFIX_MAX]) -> &'a [u8] {
+        let mut writer = Writer::new(room);
+        writer.put_varint(self.quarter);
+        writer.put_varint(context);
+        let len = writer.written().len();
+        &room[..len]
+    }
+
     /// The next datagram: its context id and its payload. `None` once the stream is over and the queue empty.
     pub async fn recv(&self) -> Option<(u64, Bytes)> {
+        self.find(VecDeque::pop_front).await
+    }
+
+    /// The next datagram, if one is here.
+    #[must_use]
+    pub fn try_recv(&self) -> Option<(u64, Bytes)> {
+        locked(&self.route.queue).datagrams.pop_front()
+    }
+
+    /// Appends the next datagrams to `out`, at most `max`: as soon as there is one, all that wait. False once the stream
+    /// is over and the queue empty.
+    pub async fn recv_batch(&self, out: &mut Vec<(u64, Bytes)>, max: usize) -> bool {
+        let some = |queue: &mut VecDeque<_>| {
+            let n = queue.len().min(max);
+            out.extend(queue.drain(..n));
+            (n > 0).then_some(())
+        };
+        self.find(some).await.is_some()
+    }
+
+    async fn find<T>(&self, mut look: impl FnMut(&mut VecDeque<(u64, Bytes)>) -> Option<T>) -> Option<T> {
         loop {
             let rung = self.route.arrived.notified();
             tokio::pin!(rung);
             rung.as_mut().enable();
             {
                 let mut queue = locked(&self.route.queue);
-                if let Some(datagram) = queue.datagrams.pop_front() {
-                    return Some(datagram);
+                if let Some(found) = look(&mut queue.datagrams) {
+                    return Some(found);
                 }
                 if queue.over {
                     return None;
@@ -78,12 +141,6 @@ impl Datagrams {
             }
             rung.await;
         }
-    }
-
-    /// The next datagram, if one is here.
-    #[must_use]
-    pub fn try_recv(&self) -> Option<(u64, Bytes)> {
-        locked(&self.route.queue).datagrams.pop_front()
     }
 
     /// The largest payload that every path carries now; `None` if the peer takes no datagrams (or has not said yet).
@@ -97,6 +154,42 @@ impl Datagrams {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         locked(&self.route.queue).dropped
+    }
+}
+
+/// Datagrams of one stream and context that are sent together.
+#[derive(Debug)]
+pub struct Batch {
+    prefix: Vec<u8>,
+    max: usize,
+    waiting: VecDeque<Vec<u8>>,
+}
+
+impl Batch {
+    /// Adds a datagram whose payload is `parts` one after the other.
+    ///
+    /// # Errors
+    /// [`SendDatagramError::TooLarge`] if not every path carries it; nothing was added.
+    pub fn push(&mut self, parts: &[&[u8]]) -> Result<(), SendDatagramError> {
+        let len = self.prefix.len() + parts.iter().map(|part| part.len()).sum::<usize>();
+        if len > self.max {
+            return Err(SendDatagramError::TooLarge);
+        }
+        let mut datagram = Vec::with_capacity(len);
+        datagram.extend_from_slice(&self.prefix);
+        parts.iter().for_each(|part| datagram.extend_from_slice(part));
+        self.waiting.push_back(datagram);
+        Ok(())
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 }
 
@@ -129,8 +222,6 @@ impl Route {
             queue.dropped += 1;
         }
         queue.datagrams.push_back((context, payload));
-        drop(queue);
-        self.arrived.notify_waiters();
     }
 
     pub(crate) fn end_receiving(&self) {
@@ -181,8 +272,32 @@ impl Routes {
         self.open.remove(&id.index());
     }
 
-    /// A QUIC datagram arrived.
-    pub(crate) fn on_datagram(&mut self, datagram: Vec<u8>) -> Result<(), Fault> {
+    /// QUIC datagrams arrived. Those before a faulty one count.
+    pub(crate) fn on_datagrams(&mut self, datagrams: impl IntoIterator<Item = Vec<u8>>) -> Result<(), Fault> {
+        let mut last: Option<Arc<Route>> = None;
+        let ring =
+            |route: Option<Arc<Route>>| route.into_iter().for_each(|route| route.arrived.notify_waiters());
+        for datagram in datagrams {
+            match self.on_datagram(datagram) {
+                Ok(None) => {}
+                Ok(route) => {
+                    let known = last.as_ref().zip(route.as_ref()).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
+                    if !known {
+                        ring(core::mem::replace(&mut last, route));
+                    }
+                }
+                Err(fault) => {
+                    ring(last);
+                    return Err(fault);
+                }
+            }
+        }
+        ring(last);
+        Ok(())
+    }
+
+    /// Returns whose bell is to be rung.
+    fn on_datagram(&mut self, datagram: Vec<u8>) -> Result<Option<Arc<Route>>, Fault> {
         let fault = |why| Fault { code: code::DATAGRAM_ERROR, why };
         let mut reader = Reader::new(&datagram);
         let quarter = reader.varint().map_err(|_| fault("a datagram without a stream"))?;
@@ -191,18 +306,22 @@ impl Routes {
         }
         let Ok(context) = reader.varint() else {
             self.dropped += 1;
-            return Ok(());
+            return Ok(None);
         };
         let at = datagram.len() - reader.remaining();
-        let payload = Bytes::from(datagram).slice(at..);
+        let mut payload = Bytes::from(datagram);
+        // Not a slice, which would share the bytes and so keep whoever gets them from owning them.
+        payload.advance(at);
         if let Some(route) = self.open.get(&quarter) {
             route.push(context, payload);
-        } else if quarter >= self.horizon && self.early_total < EARLY_TOTAL_MAX {
+            return Ok(Some(Arc::clone(route)));
+        }
+        if quarter >= self.horizon && self.early_total < EARLY_TOTAL_MAX {
             self.keep_early(quarter, (context, payload));
         } else {
             self.dropped += 1;
         }
-        Ok(())
+        Ok(None)
     }
 
     /// RFC 9297 §2.1: a datagram may overtake the stream it belongs to.
@@ -228,8 +347,9 @@ impl Routes {
 
 /// Passes on the connection's datagrams until it is over.
 pub(crate) async fn route(core: Arc<Core>) {
-    while let Ok(datagram) = core.connection.read_datagram().await {
-        let routed = core.routes().on_datagram(datagram);
+    let mut arrived = Vec::with_capacity(ROUTE_BATCH);
+    while core.connection.read_datagrams(&mut arrived, ROUTE_BATCH).await.is_ok() {
+        let routed = core.routes().on_datagrams(arrived.drain(..));
         if let Err(fault) = routed {
             core.fail(fault);
         }

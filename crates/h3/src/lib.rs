@@ -26,7 +26,7 @@ mod wire;
 
 pub use body::{BodyReceiver, BodySender};
 pub use client::{Client, RequestStream};
-pub use datagrams::Datagrams;
+pub use datagrams::{Batch, Datagrams};
 pub use error::{Error, Fault, SendDatagramError};
 pub use head::Protocol;
 pub use mpquic::StreamId;

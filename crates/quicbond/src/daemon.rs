@@ -16,6 +16,8 @@ const STREAMS_MAX: u64 = 16_384;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Datagrams that wait for a path.
 const DATAGRAMS_WAITING: usize = 1024;
+/// More threads would find nothing to do beside the one thread of the connections.
+const WORKERS_MAX: usize = 4;
 
 /// How both ends of a tunnel behave. A session survives without any link for `idle`, and keeps at most
 /// `buffer` bytes to send and half as many again received.
@@ -83,12 +85,21 @@ impl Asked {
     }
 }
 
+/// Threads for flows and packets: a core is left to the connection's thread. A worker that finds work wakes the next one to
+/// look for more, so that one too many costs a switch of threads per event and gains nothing.
+fn workers() -> usize {
+    let cores = std::thread::available_parallelism().map_or(2, core::num::NonZero::get);
+    cores.saturating_sub(1).clamp(1, WORKERS_MAX)
+}
+
 /// Runs a daemon to its end; an error becomes one line and exit code 1.
-pub(crate) fn run(daemon: impl Future<Output = Result<(), String>>) -> ExitCode {
-    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+pub(crate) fn run(daemon: impl Future<Output = Result<(), String>> + Send + 'static) -> ExitCode {
+    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build();
     let ended = match built {
         Ok(runtime) => {
-            let ended = runtime.block_on(daemon);
+            // As a task, because the main thread is no worker: each event for it would cost a switch of threads.
+            let ended = runtime.block_on(runtime.spawn(daemon));
+            let ended = ended.unwrap_or_else(|error| Err(format!("the daemon broke: {error}")));
             // What still waits for the network is not worth waiting for.
             runtime.shutdown_timeout(Duration::from_secs(1));
             ended

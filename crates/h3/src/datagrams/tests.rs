@@ -73,10 +73,21 @@ fn of_too_many_the_oldest_give_way_and_are_counted() {
     assert_eq!(locked(&route.queue).dropped, 4);
     // Once the application has the request, more may wait.
     locked(&route.queue).limit = QUEUE_MAX;
-    for _ in 0..1000 {
+    for _ in 0..2 * QUEUE_MAX {
         route.push(0, Bytes::new());
     }
     assert_eq!(waiting(&route).len(), QUEUE_MAX);
+}
+
+#[test]
+fn a_batch_reaches_each_stream_in_order_and_ends_at_a_fault() {
+    let mut routes = Routes::new(false);
+    let (first, second) = (routes.open(stream(0)), routes.open(stream(1)));
+    let batch = [vec![0, 0, 1], vec![1, 0, 2], vec![9, 0, 3], vec![0, 0, 4], vec![], vec![0, 0, 5]];
+    assert_eq!(routes.on_datagrams(batch).unwrap_err().code, code::DATAGRAM_ERROR);
+    assert_eq!(waiting(&first), [(0, Bytes::from_static(&[1])), (0, Bytes::from_static(&[4]))]);
+    assert_eq!(waiting(&second), [(0, Bytes::from_static(&[2]))]);
+    assert_eq!(routes.dropped(), 1);
 }
 
 proptest! {

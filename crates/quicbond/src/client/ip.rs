@@ -127,20 +127,14 @@ async fn outward(
     let (mut packets, mut answers) = (Packets::new(), Outgoing::new());
     loop {
         device.recv_batch(&mut packets).await?;
+        let Some(mut batch) = lane.batch() else { return Ok(()) };
         for packet in packets.iter() {
             // What the kernel sends to its neighbours on this link is of no interest to the server, which would refuse it.
             let ours = |source| own.contains(&source);
             if !Packet::read(packet).is_ok_and(|read| ours(read.source())) {
                 continue;
             }
-            let mut sent = lane.send(packet);
-            while sent == Sent::Full {
-                if connection.datagram_writable().await.is_err() {
-                    return Ok(());
-                }
-                sent = lane.send(packet);
-            }
-            match sent {
+            match lane.add(&mut batch, packet) {
                 Sent::TooBig(mtu) => {
                     let Ok(read) = Packet::read(packet) else { continue };
                     let from = own.iter().find(|ip| ip.is_ipv4() == read.source().is_ipv4());
@@ -150,6 +144,13 @@ async fn outward(
                 }
                 Sent::Gone => return Ok(()),
                 Sent::Done | Sent::Full => {}
+            }
+        }
+        loop {
+            match lane.flush(&mut batch) {
+                Sent::Full if connection.datagram_writable().await.is_ok() => {}
+                Sent::Full | Sent::Gone => return Ok(()),
+                Sent::Done | Sent::TooBig(_) => break,
             }
         }
         if !answers.is_empty() {

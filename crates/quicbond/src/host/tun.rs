@@ -12,7 +12,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-use tun_rs::{AsyncDevice, DeviceBuilder, GROTable, VIRTIO_NET_HDR_LEN};
+use tun_rs::{AsyncDevice, DeviceBuilder, ExpandBuffer, GROTable, VIRTIO_NET_HDR_LEN};
 
 const DEVICE: &str = "/dev/net/tun";
 /// The kernel is told not to make super-packets of more segments. 128 of 1280 bytes are more than 64 KB already.
@@ -21,6 +21,9 @@ const MOST_SEGMENTS: usize = 128;
 const BATCH: usize = 2 * MOST_SEGMENTS;
 /// The longest IP packet, bytes.
 const LONGEST_PACKET: usize = 65_535;
+/// Buffers of a batch that keep the memory of a super-packet, and what the others keep, bytes.
+const LONG_BUFFERS: usize = 4;
+const BUFFER_KEPT: usize = 2048;
 /// The least MTU that IPv6 works with, bytes (RFC 8200 §5).
 const LEAST_MTU: u16 = 1280;
 
@@ -150,7 +153,7 @@ impl Tun {
     async fn send_singly(&self, outgoing: &mut Outgoing) -> io::Result<()> {
         let mut result = Ok(());
         let header = if self.offload { VIRTIO_NET_HDR_LEN } else { 0 };
-        for buffer in &mut outgoing.buffers[..outgoing.count] {
+        for Joinable(buffer) in &mut outgoing.buffers[..outgoing.count] {
             // A header of zeros: nothing joined, checksums complete.
             buffer[..HEADROOM].fill(0);
             match self.device.send(&buffer[HEADROOM - header..]).await {
@@ -234,8 +237,48 @@ const HEADROOM: usize = VIRTIO_NET_HDR_LEN;
 /// A reusable batch of packets that go to the device.
 pub(crate) struct Outgoing {
     table: Table,
-    buffers: Vec<Vec<u8>>,
+    buffers: Vec<Joinable>,
     count: usize,
+}
+
+/// A packet behind its headroom. Others may be joined to it up to the longest that the kernel takes, whatever memory it has
+/// now: few packets of a batch grow, so none has that much beforehand.
+#[derive(Default)]
+struct Joinable(Vec<u8>);
+
+impl Joinable {
+    fn hold(&mut self, packet: &[u8]) {
+        self.0.clear();
+        self.0.resize(HEADROOM, 0);
+        self.0.extend_from_slice(packet);
+    }
+}
+
+impl AsRef<[u8]> for Joinable {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsMut<[u8]> for Joinable {
+    fn as_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl ExpandBuffer for Joinable {
+    /// Asked for to learn how long the packet may become.
+    fn buf_capacity(&self) -> usize {
+        LONGEST_PACKET
+    }
+
+    fn buf_resize(&mut self, len: usize, value: u8) {
+        self.0.resize(len, value);
+    }
+
+    fn buf_extend_from_slice(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
 }
 
 struct Table(GROTable);
@@ -257,12 +300,9 @@ impl Outgoing {
             return false;
         }
         if self.buffers.len() == self.count {
-            self.buffers.push(Vec::new());
+            self.buffers.push(Joinable::default());
         }
-        let buffer = &mut self.buffers[self.count];
-        buffer.clear();
-        buffer.resize(HEADROOM, 0);
-        buffer.extend_from_slice(packet);
+        self.buffers[self.count].hold(packet);
         self.count += 1;
         true
     }
@@ -281,6 +321,10 @@ impl Outgoing {
     }
 
     pub(crate) fn clear(&mut self) {
+        for Joinable(buffer) in self.buffers[..self.count].iter_mut().skip(LONG_BUFFERS) {
+            buffer.clear();
+            buffer.shrink_to(BUFFER_KEPT);
+        }
         self.count = 0;
     }
 }

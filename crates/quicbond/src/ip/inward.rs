@@ -2,7 +2,7 @@
 
 use super::{Lane, PLAIN, STAMPED};
 use crate::host::{Outgoing, Tun};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
 use mpquic::{Connection, PathStats};
@@ -14,8 +14,8 @@ use mpquic_h3::Datagrams;
 use std::time::Instant;
 use tokio::sync::mpsc;
 
-/// Packets that are gathered before they are written to the device.
-const BATCH: usize = 64;
+/// Packets that are gathered before they are written to the device, which joins what belongs together.
+const BATCH: usize = 256;
 /// How often the gap between the paths' delays is measured anew.
 const MEASURE_EVERY: Duration = Duration::from_millis(100);
 /// Nothing is held back for longer, whatever the paths do: later is worse than out of order.
@@ -34,7 +34,8 @@ pub(crate) struct Inward {
     reorder: Reorder,
     began: Instant,
     measured: Option<Instant>,
-    /// Ready for the device; kept for its allocation.
+    /// As they came, and ready for the device; both kept for their allocations.
+    arrived: Vec<(u64, Bytes)>,
     ready: Vec<Vec<u8>>,
 }
 
@@ -53,6 +54,7 @@ impl Inward {
             reorder: Reorder::new(Limits::default()),
             began: Instant::now(),
             measured: None,
+            arrived: Vec::with_capacity(BATCH),
             ready: Vec::with_capacity(BATCH),
         }
     }
@@ -67,7 +69,8 @@ impl Inward {
         while self.gather().await {
             counters.reordered.store(self.reorder.counters().filled, Ordering::Relaxed);
             let mtu = lane.mtu();
-            for mut packet in core::mem::take(&mut self.ready) {
+            let mut ready = core::mem::take(&mut self.ready);
+            for mut packet in ready.drain(..) {
                 if !self.may_pass(&packet) {
                     counters.dropped_foreign.fetch_add(1, Ordering::Relaxed);
                     continue;
@@ -81,6 +84,7 @@ impl Inward {
                 }
                 outgoing.push(&packet);
             }
+            self.ready = ready;
             if !outgoing.is_empty() {
                 device.send_batch(&mut outgoing).await?;
             }
@@ -94,14 +98,12 @@ impl Inward {
         let now = self.now();
         let due = self.reorder.deadline().map(|at| at.since(now));
         tokio::select! {
-            arrived = self.datagrams.recv() => {
-                let Some((context, payload)) = arrived else { return false };
-                self.on_datagram(context, &payload);
-                while self.ready.len() < BATCH
-                    && let Some((context, payload)) = self.datagrams.try_recv()
-                {
-                    self.on_datagram(context, &payload);
-                }
+            goes_on = self.datagrams.recv_batch(&mut self.arrived, BATCH) => {
+                let now = self.now();
+                let mut arrived = core::mem::take(&mut self.arrived);
+                arrived.drain(..).for_each(|(context, payload)| self.on_datagram(now, context, payload));
+                self.arrived = arrived;
+                return goes_on;
             }
             Some(packet) = self.capsules.recv() => self.ready.push(packet.to_vec()),
             () = after(due) => {
@@ -112,13 +114,14 @@ impl Inward {
         true
     }
 
-    fn on_datagram(&mut self, context: u64, payload: &Bytes) {
+    fn on_datagram(&mut self, now: Time, context: u64, mut payload: Bytes) {
+        // Nobody else holds these bytes, so that a packet becomes a vector without an allocation.
         match context {
-            PLAIN => self.ready.push(payload.to_vec()),
+            PLAIN => self.ready.push(payload.into()),
             STAMPED => {
-                if let Some((stamp, packet)) = Stamp::split(payload) {
-                    let now = self.now();
-                    self.reorder.on_packet(now, stamp, packet.to_vec(), &mut self.ready);
+                if let Some((stamp, _)) = Stamp::split(&payload) {
+                    payload.advance(Stamp::LEN);
+                    self.reorder.on_packet(now, stamp, payload.into(), &mut self.ready);
                 }
             }
             // RFC 9484 §6: a context that was not agreed on is dropped.

@@ -15,6 +15,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use mpquic_bond::order::{Stamp, Stamper};
 use mpquic_bond::packet::Packet;
 use mpquic_h3::{Datagrams, SendDatagramError};
+use std::collections::VecDeque;
 use std::hash::RandomState;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -62,16 +63,23 @@ pub(crate) struct Lane {
     addresses: Vec<IpAddr>,
     datagrams: Datagrams,
     /// `None` where the peer wants packets as they are.
-    stamper: Option<Mutex<Stamping>>,
+    stamper: Option<Mutex<Stamper>>,
     capsules: mpsc::Sender<Vec<u8>>,
     pub(crate) counters: Counters,
 }
 
+/// Packets on their way into a lane: they go to the connection together, so that its thread is woken once for all.
 #[derive(Debug)]
-struct Stamping {
-    stamper: Stamper,
-    /// Kept for its allocation.
-    buffer: Vec<u8>,
+pub(crate) struct Batch {
+    datagrams: mpquic_h3::Batch,
+    /// Lengths of the packets in `datagrams`.
+    lengths: VecDeque<usize>,
+}
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lengths.is_empty()
+    }
 }
 
 impl Lane {
@@ -84,14 +92,8 @@ impl Lane {
     ) -> Self {
         // Which flows share a number must not be for the peers of our tenants to choose.
         let seed = RandomState::new().hash_one(0);
-        let stamping = || Mutex::new(Stamping { stamper: Stamper::new(seed), buffer: Vec::new() });
-        Self {
-            addresses,
-            datagrams,
-            stamper: stamped.then(stamping),
-            capsules,
-            counters: Counters::default(),
-        }
+        let stamper = stamped.then(|| Mutex::new(Stamper::new(seed)));
+        Self { addresses, datagrams, stamper, capsules, counters: Counters::default() }
     }
 
     /// The client's addresses inside the tunnel.
@@ -101,33 +103,63 @@ impl Lane {
 
     /// The largest packet that fits into a datagram now, but never less than what every link must carry.
     pub(crate) fn mtu(&self) -> usize {
-        let context = if self.stamper.is_some() { STAMPED } else { PLAIN };
+        let context = self.context();
         let stamp = if self.stamper.is_some() { Stamp::LEN } else { 0 };
         let room = self.datagrams.max_payload(context).unwrap_or(0).saturating_sub(stamp);
         room.max(ALWAYS_FITS)
     }
 
-    pub(crate) fn send(&self, packet: &[u8]) -> Sent {
+    const fn context(&self) -> u64 {
+        if self.stamper.is_some() { STAMPED } else { PLAIN }
+    }
+
+    /// An empty batch; `None` once the session is over.
+    pub(crate) fn batch(&self) -> Option<Batch> {
+        let datagrams = self.datagrams.batch(self.context()).ok()?;
+        Some(Batch { datagrams, lengths: VecDeque::new() })
+    }
+
+    /// Adds a packet to `batch`, or sends it another way if it is too large for a datagram.
+    pub(crate) fn add(&self, batch: &mut Batch, packet: &[u8]) -> Sent {
         let Ok(read) = Packet::read(packet) else { return Sent::Done };
-        let result = match &self.stamper {
-            None => self.datagrams.send(PLAIN, packet),
-            Some(stamping) => {
-                let mut stamping = stamping.lock().unwrap_or_else(PoisonError::into_inner);
-                let Stamping { stamper, buffer } = &mut *stamping;
-                buffer.clear();
-                buffer.extend_from_slice(&stamper.stamp(&read.flow()).encode());
-                buffer.extend_from_slice(packet);
-                self.datagrams.send(STAMPED, buffer)
+        let added = match &self.stamper {
+            None => batch.datagrams.push(&[packet]),
+            Some(stamper) => {
+                let stamp = stamper.lock().unwrap_or_else(PoisonError::into_inner).stamp(&read.flow());
+                batch.datagrams.push(&[&stamp.encode(), packet])
             }
         };
-        let sent = match result {
-            Ok(()) => Sent::Done,
-            Err(SendDatagramError::Full) => Sent::Full,
-            Err(SendDatagramError::Closed | SendDatagramError::Unsupported) => Sent::Gone,
-            Err(SendDatagramError::TooLarge) => self.send_large(packet, read.dont_fragment()),
-        };
+        if added.is_ok() {
+            batch.lengths.push_back(packet.len());
+            return Sent::Done;
+        }
+        let sent = self.send_large(packet, read.dont_fragment());
         self.count(&sent, packet.len());
         sent
+    }
+
+    /// Sends what is in `batch`. If that is [`Sent::Full`], the rest is still there.
+    pub(crate) fn flush(&self, batch: &mut Batch) -> Sent {
+        if batch.is_empty() {
+            return Sent::Done;
+        }
+        let sent = match self.datagrams.send_batch(&mut batch.datagrams) {
+            Ok(()) => Sent::Done,
+            Err(SendDatagramError::Full) => Sent::Full,
+            Err(_) => return Sent::Gone,
+        };
+        let taken = batch.lengths.len() - batch.datagrams.len();
+        let bytes: usize = batch.lengths.drain(..taken).sum();
+        self.counters.packets_out.fetch_add(taken as u64, Ordering::Relaxed);
+        self.counters.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+        sent
+    }
+
+    /// As [`Lane::flush`], for a sender who cannot wait: packets without room are lost.
+    pub(crate) fn flush_or_drop(&self, mut batch: Batch) {
+        if self.flush(&mut batch) == Sent::Full {
+            self.counters.dropped_full.fetch_add(batch.lengths.len() as u64, Ordering::Relaxed);
+        }
     }
 
     fn send_large(&self, packet: &[u8], dont_fragment: bool) -> Sent {

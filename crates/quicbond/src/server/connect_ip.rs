@@ -6,7 +6,7 @@ use super::session::answer;
 use super::state::{Member, State};
 use crate::host::{Outgoing, Packets, Tun};
 use crate::ip::{
-    Admits, CAPSULES_WAITING, Inward, Lane, ORDER_HEADER, Sent, next_configuration, read_capsules,
+    Admits, Batch, CAPSULES_WAITING, Inward, Lane, ORDER_HEADER, Sent, next_configuration, read_capsules,
     send_capsules,
 };
 use core::sync::atomic::Ordering;
@@ -50,14 +50,26 @@ impl Device {
         let (mut packets, mut answers) = (Packets::new(), Outgoing::new());
         loop {
             self.tun.recv_batch(&mut packets).await?;
+            // Packets of one session as a rule come in a row.
+            let mut open: Option<(Arc<Lane>, Batch)> = None;
             for packet in packets.iter() {
                 let Ok(read) = Packet::read(packet) else { continue };
                 let Some(lane) = state.lane(read.destination()) else { continue };
-                if let Sent::TooBig(mtu) = lane.send(packet)
+                if !open.as_ref().is_some_and(|(last, _)| Arc::ptr_eq(last, &lane)) {
+                    let Some(batch) = lane.batch() else { continue };
+                    if let Some((last, full)) = open.replace((lane, batch)) {
+                        last.flush_or_drop(full);
+                    }
+                }
+                let Some((lane, batch)) = &mut open else { continue };
+                if let Sent::TooBig(mtu) = lane.add(batch, packet)
                     && let Some(told) = icmp::too_big(packet, mtu, self.own(read.destination()))
                 {
                     answers.push(&told);
                 }
+            }
+            if let Some((lane, batch)) = open {
+                lane.flush_or_drop(batch);
             }
             if !answers.is_empty() {
                 self.tun.send_batch(&mut answers).await?;

@@ -203,7 +203,7 @@ fn after_a_refused_super_packet_packets_go_one_by_one() {
             // The kernel refuses an IP version that `push` would not have let in.
             let mut outgoing = Outgoing::new();
             assert!(outgoing.push(&[0x45; 40]));
-            outgoing.buffers[0][super::HEADROOM] = 0x15;
+            outgoing.buffers[0].0[super::HEADROOM] = 0x15;
             tun.send_batch(&mut outgoing).await.unwrap();
             assert!(!tun.joins.load(Ordering::Relaxed));
 
@@ -218,6 +218,59 @@ fn after_a_refused_super_packet_packets_go_one_by_one() {
             tun.send_batch(&mut outgoing).await.unwrap();
             let mut got = [0; 16];
             assert_eq!(socket.recv(&mut got).unwrap(), 5);
+        });
+    });
+}
+
+/// RFC 1071, of an even number of bytes.
+fn checksum(parts: &[&[u8]]) -> [u8; 2] {
+    let words = parts.iter().flat_map(|part| part.chunks(2));
+    let sum: u32 = words.map(|w| u32::from(u16::from_be_bytes([w[0], w[1]]))).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    (!((folded & 0xffff) + (folded >> 16)) as u16).to_be_bytes()
+}
+
+/// A TCP segment from 10.9.0.2 to 10.9.0.1 with an even number of bytes of content.
+fn segment(sequence: u32, content: &[u8]) -> Vec<u8> {
+    let len = (40 + content.len()) as u16;
+    let mut ip = [0x45, 0, 0, 0, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 9, 0, 2, 10, 9, 0, 1];
+    ip[2..4].copy_from_slice(&len.to_be_bytes());
+    let sum = checksum(&[&ip]);
+    ip[10..12].copy_from_slice(&sum);
+    let mut tcp = [0x9c, 0x40, 0x1b, 0x58, 0, 0, 0, 0, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0];
+    tcp[4..8].copy_from_slice(&sequence.to_be_bytes());
+    let pseudo = [10, 9, 0, 2, 10, 9, 0, 1, 0, 6, ((len - 20) >> 8) as u8, (len - 20) as u8];
+    let sum = checksum(&[&pseudo, &tcp, content]);
+    tcp[16..18].copy_from_slice(&sum);
+    [&ip[..], &tcp, content].concat()
+}
+
+/// Packets and bytes that the kernel received from a device of this namespace.
+fn received(device: &str) -> [u64; 2] {
+    let table = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();
+    let line = table.lines().find_map(|line| line.trim().strip_prefix(&format!("{device}:"))).unwrap();
+    let mut numbers = line.split_whitespace().map(|word| word.parse().unwrap());
+    let [bytes, packets] = [numbers.next().unwrap(), numbers.next().unwrap()];
+    [packets, bytes]
+}
+
+#[test]
+fn segments_of_a_flow_reach_the_kernel_as_one() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.run(|runtime| {
+        runtime.block_on(async {
+            let tun = Tun::open("qb0", MTU, &["10.9.0.1/24".parse().unwrap()]).await.unwrap();
+            let mut outgoing = Outgoing::new();
+            for round in 1..=2 {
+                let before = received("qb0");
+                for i in 0..40 {
+                    assert!(outgoing.push(&segment(i * 1000, &pattern(1000))));
+                }
+                tun.send_batch(&mut outgoing).await.unwrap();
+                let after = received("qb0");
+                let moved = [after[0] - before[0], after[1] - before[1]];
+                assert_eq!(moved, [1, 40 + 40 * 1000], "round {round}");
+            }
         });
     });
 }
