@@ -138,7 +138,10 @@ async fn exchange(
                 let attachment = reattach(base, &addresses, config.ipv6).await;
                 if attachment.addresses != addresses {
                     tracing::warn!(got = ?attachment.addresses, had = ?addresses, "the server gave other addresses");
-                    device.readdress(&hosts(&attachment.addresses)).await.map_err(|error| error.to_string())?;
+                    device
+                        .readdress(&hosts(&attachment.addresses))
+                        .await
+                        .map_err(|error| error.to_string())?;
                     addresses.clone_from(&attachment.addresses);
                 }
                 attachment

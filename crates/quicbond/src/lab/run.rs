@@ -12,10 +12,10 @@ use super::{say, since};
 use mpquic_base::Duration;
 use mpquic_sim::emulator::LinkStats;
 use nix::sys::signal::Signal;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::Builder;
@@ -65,6 +65,7 @@ pub(super) fn command(
     signals: &Signals,
 ) -> io::Result<Done> {
     signals.forwarded.store(true, Ordering::Release);
+    serve_iperf(&topology);
     let child = start(plan, &topology)?;
     let begun = Instant::now();
     let before = Carried::read(&topology)?;
@@ -95,6 +96,17 @@ fn start(plan: &Plan, topology: &Topology) -> io::Result<Child> {
     command.env("QUICBOND_LAB", "1");
     let place = if plan.mode == Mode::Host { &topology.router } else { &topology.lan };
     place.spawn(command)
+}
+
+/// An iperf3 server at the target, where iperf3 is installed. It ends with the target's namespace.
+fn serve_iperf(topology: &Topology) {
+    let started = guarded(OsStr::new("iperf3"), &[OsString::from("-s")]).and_then(|mut command| {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        topology.target.spawn(command)
+    });
+    if let Err(error) = started {
+        tracing::debug!(%error, "no iperf3 at the target");
+    }
 }
 
 fn meter(plan: &Plan, topology: &Topology) -> io::Result<Meter> {

@@ -68,7 +68,8 @@ impl Gate {
                     match self.state.join(&tenant, &self.connection) {
                         Some(member) => return Some((request, member)),
                         None => {
-                            answer(request, StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached").await;
+                            answer(request, StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached")
+                                .await;
                         }
                     }
                 }

@@ -1,9 +1,7 @@
 //! What `quicbond status` learns from a server.
 
 use super::state::{Member, State};
-use crate::control::{
-    Flows, Link, Memory, Role, State as Condition, Status, TenantStatus, Totals,
-};
+use crate::control::{Flows, Link, Memory, Role, State as Condition, Status, TenantStatus, Totals};
 use crate::meter::{Moved, Rates};
 use core::sync::atomic::Ordering;
 use core::time::Duration;
