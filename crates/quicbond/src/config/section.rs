@@ -1,6 +1,6 @@
 //! How a part of a configuration file is declared: once, and everything else follows from it.
 //!
-//! [`section!`] turns a list of keys (doc comment, name, type, default, [`Kind`](super::kind::Kind)) into a struct, its
+//! [`section!`] turns a list of keys (doc comment, name, type, default, [`Kind`]) into a struct, its
 //! defaults, its reader and its description. The description feeds `quicbond config defaults` and the reference page, so
 //! a key cannot exist without being documented, and the documentation cannot differ from what is read.
 

@@ -1,6 +1,6 @@
 //! The machine under quicbond: everything that is changed or watched on the host, and nothing else.
 //!
-//! Links and their carrier ([`links`]), the TUN device ([`Tun`]), routing and nftables rules of a client
+//! Links and their carrier ([`fn@links`]), the TUN device ([`Tun`]), routing and nftables rules of a client
 //! ([`ClientRouting`]) and of a server ([`ServerRouting`]), the resolver ([`Dns`]), redirected TCP connections
 //! ([`original_destination`]). Every lasting change goes through the [`Journal`], which knows how to take it back, also
 //! after a predecessor was killed. Works in the network namespace of the calling thread, so in containers too.
