@@ -16,8 +16,10 @@ use tokio::time::{Instant, sleep_until};
 /// A direction's buffer at first, and once a read has filled it.
 const BUFFER_MIN: usize = 8 << 10;
 const BUFFER_MAX: usize = 64 << 10;
+/// A flow on which nothing moves for so long is ended. RFC 5382 §5 asks NATs for two hours and four minutes.
+pub(crate) const IDLE_MAX: Duration = Duration::from_secs(7440);
 /// No timeout is longer: keeps sums of times in range.
-const IDLE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+const TIMEOUT_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Ends an end at once, so that its peer sees a reset and not an orderly end.
 pub(crate) trait Abort {
@@ -87,7 +89,7 @@ where
     L: AsyncRead + AsyncWrite + Abort + Unpin,
     F: AsyncRead + AsyncWrite + Abort + Unpin,
 {
-    let idle = idle.min(IDLE_MAX);
+    let idle = idle.min(TIMEOUT_MAX);
     let (mut up, mut down) = (Lane::new(early), Lane::new(Vec::new()));
     let mut due = Instant::now() + idle;
     let mut timer = pin!(sleep_until(due));

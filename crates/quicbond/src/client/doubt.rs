@@ -1,7 +1,8 @@
 //! Whether the server still knows our session.
 //!
-//! A server that was killed and started again has nothing to say to the packets of a connection that it never saw, and
-//! without this the client would believe in it until the idle timeout. Owns the judgement that it is time to ask, and a
+//! A server that was killed and started again answers the packets of a connection that it never saw with stateless resets.
+//! Where none arrives (they are rationed, and a new key makes others), the client would believe in the session until the
+//! idle timeout. Owns the judgement that it is time to ask, and a
 //! second connection if nobody answers. Refuses to end the first one by itself: links that are all down for a while
 //! look the same, and it wakes up with them.
 

@@ -48,7 +48,7 @@ pub(crate) async fn attach(
     let (stream, answer) = tunnel
         .open(session, head)
         .await
-        .map_err(|refusal| format!("the server opens no IP tunnel ({refusal:?})"))?;
+        .map_err(|refusal| format!("the server opens no IP tunnel ({refusal:?}); its log says why"))?;
     let stamped = answer.headers().get(ORDER_HEADER).is_some_and(|value| value == "?1");
     let datagrams = stream.datagrams();
     let (mut send, receive) = stream.split();

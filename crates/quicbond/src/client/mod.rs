@@ -33,7 +33,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tunnel::{Session, Tunnel};
 
-/// A session survives so long without any link.
+/// A session survives so long without any link, unless the server's `idle_timeout` is shorter.
 const SESSION_IDLE: Duration = Duration::from_secs(120);
 /// Looking up the server's name.
 const LOOKUP_WAIT: Duration = Duration::from_secs(10);
@@ -138,7 +138,7 @@ impl Base {
         Ok(Self { token, tunnel, endpoint, view, links, keeper: tokio::spawn(keeper.run()) })
     }
 
-    /// The first session. Trouble that lasts is an error; trouble that may pass is waited out, and told once a change.
+    /// The first session. Trouble that lasts is an error; trouble that may pass is waited out, and is in the log.
     pub(super) async fn first_session(&self) -> Result<Session, String> {
         loop {
             tokio::select! {

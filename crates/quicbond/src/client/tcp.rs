@@ -3,7 +3,7 @@
 use super::dial::{Dial, Host, Target};
 use super::tunnel::Tunnel;
 use crate::host::original_destination;
-use crate::relay::{Abort, Counters, relay};
+use crate::relay::{Abort, Counters, IDLE_MAX, relay};
 use core::time::Duration;
 use std::io;
 use std::sync::Arc;
@@ -11,9 +11,6 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// After an error of accepting, as a rule too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// A flow on which nothing moves for so long is ended. RFC 5382 §5 asks NATs for two hours and four minutes.
-pub(crate) const FLOW_IDLE_MAX: Duration = Duration::from_secs(7440);
 
 /// Serves redirected connections until the listener's task is dropped.
 pub(crate) async fn serve(listener: TcpListener, tunnel: Tunnel, traffic: Arc<Counters>) {
@@ -42,7 +39,7 @@ async fn carry(mut local: TcpStream, tunnel: &Tunnel, traffic: &Counters) {
     match tunnel.tcp(&target).await {
         Ok(flow) => {
             local.set_nodelay(true).ok();
-            relay(local, Vec::new(), flow, FLOW_IDLE_MAX, traffic).await;
+            relay(local, Vec::new(), flow, IDLE_MAX, traffic).await;
         }
         Err(refusal) => {
             tracing::debug!("{}", refusal.explain(&target));

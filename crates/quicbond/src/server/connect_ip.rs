@@ -3,13 +3,12 @@
 //! Owns the one device that all sessions share: what comes out of it goes to the session whose inner address it is for.
 
 use super::session::answer;
-use super::state::{Member, State};
+use super::state::{Lease, Member, State};
 use crate::host::{Outgoing, Packets, Tun};
 use crate::ip::{
     Admits, Batch, CAPSULES_WAITING, Inward, Lane, ORDER_HEADER, Sent, next_configuration, read_capsules,
     send_capsules,
 };
-use core::sync::atomic::Ordering;
 use core::time::Duration;
 use http::{HeaderValue, Response, StatusCode};
 use ipnet::IpNet;
@@ -83,6 +82,9 @@ pub(super) async fn serve(state: &Arc<State>, member: &Arc<Member>, device: &Arc
     if Scope::parse(request.head.uri().path()) != Ok(Scope::ANY) {
         return answer(request, StatusCode::NOT_IMPLEMENTED, "").await;
     }
+    let Some(mut lease) = Lease::claim(state, member) else {
+        return answer(request, StatusCode::SERVICE_UNAVAILABLE, "connection_limit_reached").await;
+    };
     let stamped = request.head.headers().get(ORDER_HEADER).is_some_and(|value| value == "?1");
     let datagrams = request.datagrams();
     let mut head = Response::new(());
@@ -99,7 +101,7 @@ pub(super) async fn serve(state: &Arc<State>, member: &Arc<Member>, device: &Arc
         _ => Vec::new(),
     };
     let wanted: Vec<IpAddr> = wishes.iter().map(|wish| wish.prefix.address()).collect();
-    let addresses = state.lease(member, &wanted);
+    let addresses = lease.take_addresses(&wanted).to_vec();
     if addresses.is_empty() {
         tracing::warn!(tenant = %member.tenant, "no inner address is left: enlarge [network] in the configuration");
         return;
@@ -110,7 +112,7 @@ pub(super) async fn serve(state: &Arc<State>, member: &Arc<Member>, device: &Arc
     let (outgoing, to_send) = mpsc::channel(CAPSULES_WAITING);
     let (arrived, whole) = mpsc::channel(CAPSULES_WAITING);
     let lane = Arc::new(Lane::new(addresses.clone(), datagrams.clone(), stamped, outgoing));
-    state.attach(&addresses, &lane);
+    lease.attach(&lane);
     let inward = Inward::new(datagrams, whole, member.connection.clone(), admits(state, &addresses));
     tokio::select! {
         ended = inward.run(&device.tun, &lane) => if let Err(error) = ended {
@@ -118,12 +120,6 @@ pub(super) async fn serve(state: &Arc<State>, member: &Arc<Member>, device: &Arc
         },
         () = send_capsules(send, to_send) => {}
         _ = read_capsules(&mut capsules, &arrived) => {}
-    }
-    state.detach(member, &addresses, &lane);
-    let dropped = lane.counters.dropped_foreign.load(Ordering::Relaxed);
-    if dropped > 0 {
-        state.totals.refused_packets.fetch_add(dropped, Ordering::Relaxed);
-        tracing::warn!(tenant = %member.tenant, dropped, "packets with a foreign source or target were dropped");
     }
 }
 

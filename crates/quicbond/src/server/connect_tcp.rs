@@ -4,7 +4,7 @@ use super::session::answer;
 use super::state::{Member, State};
 use crate::flow::Flow;
 use crate::host::own_addresses;
-use crate::relay::relay;
+use crate::relay::{IDLE_MAX, relay};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use http::{Response, StatusCode};
@@ -16,8 +16,6 @@ use tokio::net::TcpStream;
 
 /// A target that does not answer within this time is given up.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
-/// A flow on which nothing moves for so long is ended. RFC 5382 §5 asks NATs for two hours and four minutes.
-pub(crate) const FLOW_IDLE_MAX: Duration = Duration::from_secs(7440);
 /// Looking up a name.
 pub(super) const LOOKUP_WAIT: Duration = Duration::from_secs(5);
 /// Of the addresses of a name, so many are tried.
@@ -43,7 +41,7 @@ pub(super) async fn serve(state: &Arc<State>, member: &Arc<Member>, request: Req
     let Ok((send, receive)) = request.respond(Response::new(())).await else { return };
     state.totals.tcp_flows.fetch_add(1, Ordering::Relaxed);
     target.set_nodelay(true).ok();
-    relay(target, Vec::new(), Flow::new(send, receive), FLOW_IDLE_MAX, &member.usage.relayed).await;
+    relay(target, Vec::new(), Flow::new(send, receive), IDLE_MAX, &member.usage.relayed).await;
 }
 
 /// RFC 9110 §9.3.6: the target of CONNECT is host and port, nothing else.
@@ -119,7 +117,9 @@ impl Slot {
         count: fn(&super::state::Usage) -> &AtomicUsize,
         max: usize,
     ) -> Option<Self> {
-        let before = count(&member.usage).fetch_add(1, Ordering::Relaxed);
+        // One limit for TCP and UDP together.
+        let before = member.usage.open();
+        count(&member.usage).fetch_add(1, Ordering::Relaxed);
         let slot = Self { member: Arc::clone(member), count };
         // Dropped with the slot, the count goes down again.
         (before < max).then_some(slot)

@@ -9,7 +9,7 @@ use crate::ip::Lane;
 use crate::relay;
 use crate::tenants::Tenants;
 use crate::token::TenantName;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use mpquic::Connection;
 use mpquic_base::Time;
 use std::collections::BTreeMap;
@@ -44,12 +44,74 @@ pub(crate) struct Member {
     /// Flows of the whole tenant, this session's among them.
     pub(crate) usage: Arc<Usage>,
     addresses: Mutex<Vec<IpAddr>>,
+    /// It has a datagram lane.
+    has_lane: AtomicBool,
 }
 
 impl Member {
     /// Its addresses inside the tunnel.
     pub(crate) fn addresses(&self) -> Vec<IpAddr> {
         lock(&self.addresses).clone()
+    }
+}
+
+/// The right of a session to its one datagram lane, and the addresses that come with it. All of it is given back on drop,
+/// however the request ends.
+pub(crate) struct Lease {
+    state: Arc<State>,
+    member: Arc<Member>,
+    addresses: Vec<IpAddr>,
+    lane: Option<Arc<Lane>>,
+}
+
+impl Lease {
+    /// `None` if the session has a lane: each costs memory and addresses.
+    pub(crate) fn claim(state: &Arc<State>, member: &Arc<Member>) -> Option<Self> {
+        let first = !member.has_lane.swap(true, Ordering::AcqRel);
+        first.then(|| Self {
+            state: Arc::clone(state),
+            member: Arc::clone(member),
+            addresses: Vec::new(),
+            lane: None,
+        })
+    }
+
+    /// Inner addresses, those that the client wants if possible; none if none is left.
+    pub(crate) fn take_addresses(&mut self, wanted: &[IpAddr]) -> &[IpAddr] {
+        let (now, tenant) = (Instant::now(), self.member.tenant.as_str());
+        let v4 = wanted.iter().find_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None });
+        let v6 = wanted.iter().find_map(|ip| if let IpAddr::V6(ip) = ip { Some(*ip) } else { None });
+        let mut pool = lock(&self.state.pool);
+        self.addresses.extend(pool.lease_v4(tenant, v4, now));
+        self.addresses.extend(pool.lease_v6(tenant, v6, now));
+        drop(pool);
+        lock(&self.member.addresses).clone_from(&self.addresses);
+        &self.addresses
+    }
+
+    /// From now on, packets for the addresses go to `lane`.
+    pub(crate) fn attach(&mut self, lane: &Arc<Lane>) {
+        self.lane = Some(Arc::clone(lane));
+        lock(&self.state.lanes).extend(self.addresses.iter().map(|ip| (*ip, Arc::clone(lane))));
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Self { state, member, addresses, lane } = self;
+        let (now, mut pool, mut lanes) = (Instant::now(), lock(&state.pool), lock(&state.lanes));
+        for address in addresses {
+            lanes.remove(address);
+            pool.release(*address, now);
+        }
+        drop((pool, lanes));
+        lock(&member.addresses).clear();
+        let dropped = lane.as_ref().map_or(0, |lane| lane.counters.dropped_foreign.load(Ordering::Relaxed));
+        if dropped > 0 {
+            state.totals.refused_packets.fetch_add(dropped, Ordering::Relaxed);
+            tracing::warn!(tenant = %member.tenant, dropped, "packets with a foreign source or target were dropped");
+        }
+        member.has_lane.store(false, Ordering::Release);
     }
 }
 
@@ -62,6 +124,13 @@ pub(crate) struct Usage {
     pub(crate) relayed: relay::Counters,
     pub(crate) udp_up: AtomicU64,
     pub(crate) udp_down: AtomicU64,
+}
+
+impl Usage {
+    /// Flows of both kinds.
+    pub(crate) fn open(&self) -> usize {
+        self.tcp.load(Ordering::Relaxed) + self.udp.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -154,6 +223,7 @@ impl State {
             connection: connection.clone(),
             usage: usage.unwrap_or_default(),
             addresses: Mutex::default(),
+            has_lane: AtomicBool::new(false),
         });
         sessions.insert(number, Arc::clone(&member));
         Some(member)
@@ -182,38 +252,6 @@ impl State {
                 member.connection.close(mpquic_h3::code::REQUEST_REJECTED, b"tenant removed");
             }
         }
-    }
-
-    /// Inner addresses for a session, those that it wants if possible.
-    pub(crate) fn lease(&self, member: &Member, wanted: &[IpAddr]) -> Vec<IpAddr> {
-        let now = Instant::now();
-        let mut pool = lock(&self.pool);
-        let v4 = wanted.iter().find_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None });
-        let v6 = wanted.iter().find_map(|ip| if let IpAddr::V6(ip) = ip { Some(*ip) } else { None });
-        let leased: Vec<IpAddr> = pool
-            .lease_v4(member.tenant.as_str(), v4, now)
-            .into_iter()
-            .chain(pool.lease_v6(member.tenant.as_str(), v6, now))
-            .collect();
-        drop(pool);
-        lock(&member.addresses).extend(&leased);
-        leased
-    }
-
-    pub(crate) fn attach(&self, addresses: &[IpAddr], lane: &Arc<Lane>) {
-        lock(&self.lanes).extend(addresses.iter().map(|ip| (*ip, Arc::clone(lane))));
-    }
-
-    /// The lane is no more, and its addresses are free.
-    pub(crate) fn detach(&self, member: &Member, addresses: &[IpAddr], lane: &Arc<Lane>) {
-        let (now, mut pool, mut lanes) = (Instant::now(), lock(&self.pool), lock(&self.lanes));
-        for address in addresses {
-            if lanes.get(address).is_some_and(|current| Arc::ptr_eq(current, lane)) {
-                lanes.remove(address);
-            }
-            pool.release(*address, now);
-        }
-        lock(&member.addresses).retain(|address| !addresses.contains(address));
     }
 
     /// Our own address inside the tunnel.

@@ -122,7 +122,7 @@ fn tenants(state: &State, members: &[Arc<Member>]) -> Vec<TenantStatus> {
             lanes.iter().map(|lane| load(count(&lane.counters))).sum::<u64>()
         };
         tenant.clients += 1;
-        let flows = usage.tcp.load(Ordering::Relaxed) + usage.udp.load(Ordering::Relaxed);
+        let flows = usage.open();
         tenant.flows = u32::try_from(flows).unwrap_or(u32::MAX);
         // What a tenant's sessions share counts once.
         if tenant.clients == 1 {

@@ -41,6 +41,33 @@ fn nothing_is_served_without_the_proof_of_this_very_connection() {
 }
 
 #[test]
+fn a_session_has_one_datagram_lane_and_gives_its_addresses_back_however_it_ends() {
+    if !rooted() {
+        return;
+    }
+    let world = World::new();
+    let token = world.enrol();
+    // Room for five clients.
+    world.configure("network", "ipv4 = \"10.181.0.0/29\"");
+    let server = world.serve();
+    let token = Token::read(&token);
+    let second = raw::run(&world.router, move || async move {
+        let mut second = None;
+        for _ in 0..12 {
+            let raw = Raw::connect(&token).await;
+            let proof = raw.proof().await;
+            let _lane = raw.ip(Some(&proof)).await.unwrap();
+            second = raw.ip(Some(&proof)).await.err();
+            raw.connection.close(0, b"");
+            // The address is free as soon as the server has heard of the end.
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+        second
+    });
+    assert_eq!(second, Some(StatusCode::SERVICE_UNAVAILABLE), "{}", server.said());
+}
+
+#[test]
 fn a_tenant_sends_from_its_own_address_only() {
     if !rooted() {
         return;

@@ -103,18 +103,26 @@ impl World {
         ));
     }
 
+    /// Adds a line to a section of the server's configuration.
+    pub(crate) fn configure(&self, section: &'static str, line: &'static str) {
+        self.internet.run(move || {
+            let text = fs::read_to_string(SERVER_FILE).unwrap();
+            fs::write(
+                SERVER_FILE,
+                text.replace(&format!("[{section}]\n"), &format!("[{section}]\n{line}\n")),
+            )
+            .unwrap();
+        });
+    }
+
     /// Makes the server's files and returns the first token.
     pub(crate) fn enrol(&self) -> String {
         let address = format!("{SERVER}:443");
         let (code, said) =
             self.internet.quicbond(&["server", "init", "--dir", SERVER_DIR, "--address", &address]);
         assert_eq!(code, 0, "{said}");
-        self.internet.run(|| {
-            // The target's addresses are for documentation, which a server refuses unless told otherwise.
-            let text = fs::read_to_string(SERVER_FILE).unwrap();
-            let allow = "[targets]\nallow = [\"198.51.100.0/24\", \"2001:db8::/32\"]\n";
-            fs::write(SERVER_FILE, text.replace("[targets]\n", allow)).unwrap();
-        });
+        // The target's addresses are for documentation, which a server may refuse unless told otherwise.
+        self.configure("targets", "allow = [\"198.51.100.0/24\", \"2001:db8::/32\"]");
         token_in(&said)
     }
 

@@ -47,8 +47,7 @@ impl Default for Settings {
         Self {
             connections: 1024,
             handshake: Duration::from_secs(10),
-            // RFC 5382 §5: not below two hours and four minutes.
-            idle: Duration::from_secs(7440),
+            idle: relay::IDLE_MAX,
             // RFC 4787 §4.3: not below two minutes.
             udp_idle: Duration::from_secs(120),
         }
