@@ -19,7 +19,9 @@ pub(crate) const EXPORTER_LABEL: &[u8] = b"EXPORTER-quicbond-auth";
 /// Sets this proof apart from anything else that the secret may once sign.
 const PURPOSE: &[u8] = b"quicbond client v1";
 const SCHEME: &str = "Quicbond";
-/// The request that asks whether the server knows us.
+/// The request that asks whether the server knows us; the name stands for whoever is at the other end.
+pub(crate) const HELLO_URI: &str = "https://quicbond/.well-known/quicbond";
+/// What the server sees of it.
 pub(crate) const HELLO_PATH: &str = "/.well-known/quicbond";
 /// The longest tenant and a proof fit in half of it.
 const HEADER_MAX: usize = 256;

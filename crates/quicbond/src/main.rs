@@ -20,6 +20,7 @@ mod host;
 mod ip;
 mod lab;
 mod list;
+mod lock;
 mod logging;
 mod meter;
 mod output;

@@ -147,7 +147,7 @@ impl Base {
                 }
                 () = tokio::time::sleep(Duration::from_millis(50)) => {}
             }
-            let trouble = session::lock(&self.view).trouble.clone();
+            let trouble = crate::lock::lock(&self.view).trouble.clone();
             if let Some(Trouble::Lasting(why)) = trouble {
                 return Err(why);
             }

@@ -6,15 +6,16 @@
 use super::doubt::{self, Doubt};
 use super::paths::{Attached, Lane, Opened, Paths};
 pub(super) use super::tunnel::Session;
-use crate::auth::{self, EXPORTER_LABEL, exporter_context};
+use crate::auth::{self, EXPORTER_LABEL, HELLO_URI, exporter_context};
 use crate::host::Link;
+use crate::lock::lock;
 use crate::token::Token;
 use core::time::Duration;
 use http::{HeaderValue, Request, StatusCode, Uri, header};
 use mpquic::{ClientConfig, ConnectError, Connection, Endpoint, PathEvent};
 use mpquic_h3::Client;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -28,8 +29,6 @@ const BACKOFF_LAST: Duration = Duration::from_secs(5);
 const REFUSED_PAUSE: Duration = Duration::from_secs(30);
 /// The server's answer to who we are.
 const HELLO_WAIT: Duration = Duration::from_secs(10);
-/// The name stands for whoever is at the other end.
-const HELLO_URI: &str = "https://quicbond/.well-known/quicbond";
 
 /// The link that was the first to bring a connection about.
 pub(super) type Winner = (String, Connection);
@@ -275,11 +274,6 @@ pub(super) async fn hello(http: &Client, proof: &HeaderValue) -> Result<StatusCo
     let mut stream = http.request(head).await?;
     stream.body().finish().ok();
     Ok(stream.response().await?.status())
-}
-
-/// Locks, whatever became of a task that held the lock: every change under these locks is complete in itself.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn first_of(

@@ -2,13 +2,14 @@
 
 use super::Base;
 use super::paths::Lane as PathLane;
-use super::session::{Shared, Trouble, lock};
+use super::session::{Shared, Trouble};
 use super::tunnel::Counters;
 use crate::control::{
     Datagrams, Flows, Link, LinkState, Memory, Request, Response, Role, State, Status, Totals,
 };
 use crate::daemon::Stop;
 use crate::ip::Lane;
+use crate::lock::lock;
 use crate::meter::{Moved, Rates};
 use crate::relay;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -126,6 +127,7 @@ impl Facts {
                 }
             })
             .collect();
+        let stats = view.connection.as_ref().map(|connection| connection.stats()).unwrap_or_default();
         let (tcp, udp) = (&self.counters.tcp_flows, &self.counters.udp_flows);
         status.flows = Flows {
             tcp: open(&self.counters.tcp_open),
@@ -147,11 +149,11 @@ impl Facts {
                 sent: load(&lane.counters.packets_out),
                 received: load(&lane.counters.packets_in),
                 dropped: load(&lane.counters.dropped_full),
-                lost: 0,
+                lost: stats.datagrams.lost,
                 reordered: load(&lane.counters.reordered),
             };
         }
-        status.memory = Memory::of_this_process(0);
+        status.memory = Memory::of_this_process(stats.streams.held_bytes);
         status.notes = match &view.trouble {
             Some(Trouble::Lasting(why) | Trouble::Passing(why)) => vec![why.clone()],
             None => Vec::new(),

@@ -147,7 +147,7 @@ async fn exchange(
                 attachment
             }
         };
-        *super::session::lock(lane) = Some(Arc::clone(&current.lane));
+        *crate::lock::lock(lane) = Some(Arc::clone(&current.lane));
         let mut running = core::pin::pin!(current.run(device));
         loop {
             tokio::select! {

@@ -4,6 +4,7 @@
 
 use super::plan::{Direction, Plan};
 use super::view::LinkMoment;
+use crate::lock::lock;
 use mpquic::{ClientConfig, Connection, Endpoint, Identity, PathEvent, PathId, PathStats, Pin, ServerConfig};
 use mpquic_base::Duration;
 use mpquic_sim::emulator::Emulator;
@@ -11,7 +12,7 @@ use mpquic_sim::link::Schedule;
 use mpquic_sim::profile::Profile;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use tokio::time::{sleep, timeout};
 
 const SERVER_NAME: &str = "demo.invalid";
@@ -186,7 +187,7 @@ impl Session {
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.ledger)
     }
 }
 

@@ -4,9 +4,10 @@
 
 use super::payload::{Digest, Hasher, Payload};
 use super::plan::Direction;
+use crate::lock::lock;
 use mpquic::{Connection, RecvStream, SendStream};
 use mpquic_base::Duration;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
 /// Read at once.
@@ -154,7 +155,7 @@ impl Meter {
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
 }
 

@@ -172,6 +172,13 @@ impl Journal {
     }
 }
 
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // A child process that has not yet reached its exec holds the same open file, and with it the lock.
+        self.file.unlock().ok();
+    }
+}
+
 impl Author {
     fn this_process() -> Self {
         let pid = process::id();

@@ -11,6 +11,7 @@ use super::error::{Error, Kind, Result};
 use super::forwarding::{Forwarding, SwitchV6};
 use super::interface;
 use super::journal::Journal;
+use super::lan::lan_interfaces;
 use super::links::links;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -82,11 +83,16 @@ impl ServerRouting {
             return Ok(self.egress.clone());
         }
         let found: Vec<String> = links(&[&self.tun]).await?.into_iter().map(|link| link.name).collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        // A host without a default route may still reach targets by narrower ones.
+        tracing::warn!(
+            "no interface has a default route: clients reach what this host has narrower routes to"
+        );
+        let found = lan_interfaces(&[&self.tun]);
         if found.is_empty() {
-            return Err(Error::new(
-                Kind::Missing,
-                "no interface has a default route; name the one that leads to the Internet",
-            ));
+            return Err(Error::new(Kind::Missing, "this host has no interface that leads anywhere"));
         }
         Ok(found)
     }

@@ -10,6 +10,7 @@ mod inward;
 pub(crate) use capsules::{next_configuration, read as read_capsules, send as send_capsules};
 pub(crate) use inward::{Admits, Inward};
 
+use crate::lock::lock;
 use core::hash::BuildHasher;
 use core::sync::atomic::{AtomicU64, Ordering};
 use mpquic_bond::order::{Stamp, Stamper};
@@ -18,7 +19,7 @@ use mpquic_h3::{Datagrams, SendDatagramError};
 use std::collections::VecDeque;
 use std::hash::RandomState;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use tokio::sync::mpsc;
 
 /// RFC 9484 §6: a whole IP packet.
@@ -125,7 +126,7 @@ impl Lane {
         let added = match &self.stamper {
             None => batch.datagrams.push(&[packet]),
             Some(stamper) => {
-                let stamp = stamper.lock().unwrap_or_else(PoisonError::into_inner).stamp(&read.flow());
+                let stamp = lock(stamper).stamp(&read.flow());
                 batch.datagrams.push(&[&stamp.encode(), packet])
             }
         };

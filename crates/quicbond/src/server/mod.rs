@@ -10,12 +10,13 @@ mod pool;
 mod session;
 mod state;
 mod status;
+mod strangers;
 
 use crate::cli::Run;
 use crate::config;
 use crate::control::{Request, Response, Socket};
 use crate::daemon::{self, Asked, Stop};
-use crate::host::{Journal, ServerRouting, Tun, check_privilege, lan_interfaces, links};
+use crate::host::{Journal, ServerRouting, Tun, check_privilege};
 use crate::logging;
 use crate::output::Output;
 use crate::tenants::Tenants;
@@ -197,16 +198,6 @@ fn explain_listen(address: SocketAddr, error: &io::Error) -> String {
     }
 }
 
-/// The interfaces with a default route; a host without one may still reach targets by narrower routes.
-async fn egress(tun: &str) -> Result<Vec<String>, crate::host::Error> {
-    let with_default: Vec<String> = links(&[tun]).await?.into_iter().map(|link| link.name).collect();
-    if !with_default.is_empty() {
-        return Ok(with_default);
-    }
-    tracing::warn!("no interface has a default route: clients reach what this host has narrower routes to");
-    Ok(lan_interfaces(&[tun]))
-}
-
 async fn open_device(config: &config::Server, journal: &mut Journal) -> Result<Arc<Device>, String> {
     let told = |error: crate::host::Error| error.to_string();
     let network = &config.network;
@@ -218,7 +209,7 @@ async fn open_device(config: &config::Server, journal: &mut Journal) -> Result<A
     let own: Vec<IpNet> = own.into_iter().flatten().collect();
     let tun = Tun::open(&network.interface, DEVICE_MTU, &own).await.map_err(told)?;
     let routing = ServerRouting {
-        egress: egress(&network.interface).await.map_err(told)?,
+        egress: Vec::new(),
         tun: network.interface.clone(),
         v4_pool: network.ipv4,
         v6_pool: Some(network.ipv6),

@@ -21,13 +21,13 @@ const FAILURES_MAX: u32 = 3;
 
 /// Serves a connection until it ends.
 pub(crate) async fn serve(state: Arc<State>, device: Arc<connect_ip::Device>, connection: Connection) {
-    let Ok(stranger) = Arc::clone(&state.strangers).try_acquire_owned() else {
+    let from = connection.peer_address().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip());
+    let Some(stranger) = state.strangers.admit(from) else {
         connection.close(code::EXCESSIVE_LOAD, b"too many connections without a proof");
         return;
     };
     state.totals.connections.fetch_add(1, Ordering::Relaxed);
     let Ok(server) = Server::start(connection.clone()).await else { return };
-    let from = connection.peer_address().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.ip());
     let mut gate = Gate { state: Arc::clone(&state), connection, from, accepted: None, failures: 0 };
     let first = tokio::time::timeout(PROOF_WAIT, gate.first(&server)).await;
     drop(stranger);

@@ -3,9 +3,11 @@
 //! Owns the tenants as they are now, who may try to authenticate, the sessions, their inner addresses and the counters.
 
 use super::pool::Pool;
+use super::strangers::Strangers;
 use crate::auth::{Claim, Exported, Failures};
 use crate::config;
 use crate::ip::Lane;
+use crate::lock::lock;
 use crate::relay;
 use crate::tenants::Tenants;
 use crate::token::TenantName;
@@ -14,12 +16,8 @@ use mpquic::Connection;
 use mpquic_base::Time;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
-use tokio::sync::Semaphore;
-
-/// Connections without an accepted proof that are kept at once.
-const STRANGERS_MAX: usize = 256;
 
 pub(crate) struct State {
     pub(crate) config: config::Server,
@@ -30,7 +28,7 @@ pub(crate) struct State {
     lanes: Mutex<BTreeMap<IpAddr, Arc<Lane>>>,
     sessions: Mutex<BTreeMap<u64, Arc<Member>>>,
     next_session: AtomicU64,
-    pub(crate) strangers: Arc<Semaphore>,
+    pub(crate) strangers: Arc<Strangers>,
     pub(crate) totals: Totals,
     pub(crate) started: Instant,
 }
@@ -164,7 +162,7 @@ impl State {
             lanes: Mutex::default(),
             sessions: Mutex::default(),
             next_session: AtomicU64::new(1),
-            strangers: Arc::new(Semaphore::new(STRANGERS_MAX)),
+            strangers: Arc::default(),
             totals: Totals::default(),
             started: Instant::now(),
         }
@@ -286,9 +284,4 @@ impl State {
     pub(crate) fn lane(&self, address: IpAddr) -> Option<Arc<Lane>> {
         lock(&self.lanes).get(&address).cloned()
     }
-}
-
-/// Locks, whatever became of a thread that held the lock: every change under these locks is complete in itself.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

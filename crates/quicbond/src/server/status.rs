@@ -1,9 +1,10 @@
 //! What `quicbond status` learns from a server.
 
-use super::state::{Member, State};
+use super::state::{Member, State, Usage};
 use crate::control::{Flows, Link, Memory, Role, State as Condition, Status, TenantStatus, Totals};
+use crate::lock::lock;
 use crate::meter::{Moved, Rates};
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use mpquic::PathStats;
 use std::collections::BTreeMap;
@@ -29,14 +30,14 @@ impl Meter {
                     let number = member.number;
                     member.connection.paths().into_iter().map(move |path| ((number, path.id.0), moved(&path)))
                 });
-                super::state::lock(&measured.0).measure(moved.collect());
+                lock(&measured.0).measure(moved.collect());
             }
         });
         meter
     }
 
     fn of(&self, member: &Member, path: &PathStats) -> Moved {
-        super::state::lock(&self.0).of(&(member.number, path.id.0))
+        lock(&self.0).of(&(member.number, path.id.0))
     }
 }
 
@@ -56,10 +57,14 @@ pub(crate) fn status(state: &State, meter: &Meter) -> Status {
     status.addresses = vec![network.server_v4().to_string(), network.server_v6().to_string()];
     status.links = members.iter().flat_map(|member| links(member, meter)).collect();
     status.tenants = tenants(state, &members);
-    let open = |count: fn(&TenantStatus) -> u32| status.tenants.iter().map(count).sum::<u32>();
+    let usages = usages(&members);
+    let open = |count: fn(&Usage) -> &AtomicUsize| {
+        let all: usize = usages.iter().map(|usage| count(usage).load(Ordering::Relaxed)).sum();
+        u32::try_from(all).unwrap_or(u32::MAX)
+    };
     status.flows = Flows {
-        tcp: open(|t| t.flows),
-        udp: 0,
+        tcp: open(|usage| &usage.tcp),
+        udp: open(|usage| &usage.udp),
         total: load(&state.totals.tcp_flows) + load(&state.totals.udp_flows),
     };
     status.totals = Totals {
@@ -76,7 +81,11 @@ pub(crate) fn status(state: &State, meter: &Meter) -> Status {
         status.datagrams.dropped += load(&lane.counters.dropped_full);
         status.datagrams.reordered += load(&lane.counters.reordered);
     }
-    status.memory = Memory::of_this_process(0);
+    let held = members.iter().map(|member| member.connection.stats());
+    let (buffered, lost) = held
+        .fold((0, 0), |(held, lost), stats| (held + stats.streams.held_bytes, lost + stats.datagrams.lost));
+    status.datagrams.lost = lost;
+    status.memory = Memory::of_this_process(buffered);
     let refusals = [
         (load(&state.totals.refused_auth), "connections or requests with a wrong proof were refused"),
         (load(&state.totals.refused_targets), "flows to targets that are not allowed were refused"),
@@ -88,6 +97,17 @@ pub(crate) fn status(state: &State, meter: &Meter) -> Status {
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
     status
+}
+
+/// What the tenants use: sessions of one tenant share a count.
+fn usages(members: &[Arc<Member>]) -> Vec<&Arc<Usage>> {
+    let mut all: Vec<&Arc<Usage>> = Vec::new();
+    for member in members {
+        if !all.iter().any(|known| Arc::ptr_eq(known, &member.usage)) {
+            all.push(&member.usage);
+        }
+    }
+    all
 }
 
 fn links(member: &Member, meter: &Meter) -> Vec<Link> {

@@ -65,6 +65,17 @@ fn a_running_quicbond_is_not_robbed_of_its_journal() {
 }
 
 #[test]
+fn what_a_child_inherited_keeps_nobody_out() {
+    run(async |path| {
+        let journal = Journal::open(&path).await.unwrap();
+        let inherited = journal.file.try_clone().unwrap();
+        drop(journal);
+        assert_eq!(Journal::recover(&path).await.unwrap(), 0);
+        drop(inherited);
+    });
+}
+
+#[test]
 fn a_process_that_lives_under_the_same_number_counts_only_if_it_is_a_quicbond() {
     // A process of this name, without the lock, as on a file system that has none.
     let folder = Folder::new();

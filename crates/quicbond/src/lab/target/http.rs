@@ -3,11 +3,12 @@
 //! Made to cost little: data leaves from one block in memory by large gathering writes.
 
 use crate::digest::{Digest, Hasher};
+use crate::lock::lock;
 use crate::parse;
 use crate::pattern::{HEAD, PIECE, Pattern};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -105,8 +106,7 @@ impl Site {
 
     async fn digest(self: Arc<Self>, size: u64) -> io::Result<Digest> {
         let hash = move || {
-            let known =
-                |site: &Self| site.digests.lock().unwrap_or_else(PoisonError::into_inner).get(&size).copied();
+            let known = |site: &Self| lock(&site.digests).get(&size).copied();
             if let Some(digest) = known(&self) {
                 return digest;
             }
@@ -124,7 +124,7 @@ impl Site {
                 }
             }
             let digest = hasher.finish();
-            self.digests.lock().unwrap_or_else(PoisonError::into_inner).insert(size, digest);
+            lock(&self.digests).insert(size, digest);
             digest
         };
         tokio::task::spawn_blocking(hash).await.map_err(io::Error::other)
