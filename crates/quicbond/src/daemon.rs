@@ -5,8 +5,10 @@ use crate::output::Output;
 use core::future::Future;
 use core::time::Duration;
 use mpquic::TransportConfig;
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
@@ -92,10 +94,13 @@ fn workers() -> usize {
     cores.saturating_sub(1).clamp(1, WORKERS_MAX)
 }
 
+pub(crate) fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build()
+}
+
 /// Runs a daemon to its end; an error becomes one line and exit code 1.
 pub(crate) fn run(daemon: impl Future<Output = Result<(), String>> + Send + 'static) -> ExitCode {
-    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build();
-    let ended = match built {
+    let ended = match runtime() {
         Ok(runtime) => {
             // As a task, because the main thread is no worker: each event for it would cost a switch of threads.
             let ended = runtime.block_on(runtime.spawn(daemon));

@@ -26,6 +26,7 @@ mod meter;
 mod output;
 mod parse;
 mod pattern;
+mod perf;
 mod relay;
 #[cfg(test)]
 mod scratch;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Command::Config { command } => config::run(&command),
         Command::Units { role } => units::run(role),
         Command::Lab(args) => lab::run(&args),
+        Command::Perf { command } => perf::run(&command),
         Command::List { what } => list::run(what),
         Command::Guard(args) => lab::guard::run(&args),
     }

@@ -3,6 +3,7 @@
 
 use crate::cli::Links;
 use core::time::Duration;
+use mpquic::Fingerprint;
 use mpquic::policy::Entry;
 use mpquic::policy::cc::{self, Controller};
 use mpquic::policy::sched::{self, Scheduler};
@@ -55,6 +56,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         return Err("a time is at most 365d".to_owned());
     }
     Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+}
+
+/// What `quicbond perf server` prints.
+pub(crate) fn fingerprint(text: &str) -> Result<Fingerprint, String> {
+    text.parse().map_err(|_| "write the 64 hexadecimal digits that the server printed".to_owned())
 }
 
 pub(crate) fn links(text: &str) -> Result<Links, String> {

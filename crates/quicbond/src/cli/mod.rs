@@ -6,11 +6,13 @@
 mod client;
 mod demo;
 mod operate;
+mod perf;
 mod server;
 
 pub(crate) use client::{ClientCommand, ClientFiles, Down, Socks, TokenSource, Up};
 pub(crate) use demo::{DemoArgs, Links, Ways, wrong_cut, wrong_value};
 pub(crate) use operate::{ConfigCommand, Role, StatusArgs};
+pub(crate) use perf::{Choices, PerfClient, PerfCommand, PerfServer};
 pub(crate) use server::{Init, Run, ServerCommand, Tenant, TenantCommand};
 
 use crate::lab;
@@ -57,6 +59,12 @@ pub(crate) enum Command {
     /// Run a command in a little Internet of emulated links, with quicbond on both sides of them
     #[command(long_about = lab::ABOUT, after_long_help = lab::EXAMPLES, after_help = "--help says more and has examples.")]
     Lab(Box<lab::LabArgs>),
+    /// Measure what a connection carries between two machines
+    #[command(long_about = perf::ABOUT, after_help = perf::EXAMPLES)]
+    Perf {
+        #[command(subcommand)]
+        command: PerfCommand,
+    },
     /// Show what --scheduler, --cc and --profile accept
     List {
         /// Which list
