@@ -61,7 +61,7 @@ impl Streams {
             // What happened before is told now.
             stream.known = true;
             match stream.recv.as_ref().map_or(Look::Blocked, Recv::look) {
-                Look::Bytes(_) | Look::End => stream.tell_readable(id, &mut shared.events),
+                Look::Bytes(_) | Look::End => stream.news(id).tell_readable(&mut shared.events),
                 Look::Reset(code) => shared.events.push_back(StreamEvent::Reset(id, code)),
                 Look::Blocked | Look::Stopped => {}
             }
@@ -95,9 +95,7 @@ impl Streams {
         change: impl FnOnce(&mut Send, &mut Shared) -> R,
     ) -> Result<R, Refused> {
         self.sender(id)?;
-        let changed =
-            self.touch(id, |stream, shared| stream.send.as_mut().map(|send| change(send, shared))).flatten();
-        changed.ok_or(Refused::UnknownStream)
+        self.touch_send(id, |send, _, shared| change(send, shared)).ok_or(Refused::UnknownStream)
     }
 
     fn change_receiver<R>(
@@ -105,10 +103,7 @@ impl Streams {
         id: StreamId,
         change: impl FnOnce(&mut Recv, &mut Shared) -> R,
     ) -> Result<R, Refused> {
-        let changed = self.touch(id, |stream, shared| match &mut stream.recv {
-            Some(recv) if stream.known => Some(change(recv, shared)),
-            _ => None,
-        });
+        let changed = self.touch_recv(id, |recv, news, shared| news.known.then(|| change(recv, shared)));
         changed.flatten().ok_or(Refused::UnknownStream)
     }
 
@@ -150,7 +145,7 @@ impl Streams {
             if free == 0 {
                 return None;
             }
-            let id = self.waiting.pop_front()?;
+            let id = self.queues.waiting.pop_front()?;
             let Some(stream) = self.table.get_mut(&id) else { continue };
             stream.listed.waiting = false;
             let Some(send) = &mut stream.send else { continue };
@@ -188,12 +183,12 @@ impl Streams {
             return Ok(());
         }
         if stream.listed.again {
-            self.again.remove(before, id);
-            self.again.push(priority, id);
+            self.queues.again.remove(before, id);
+            self.queues.again.push(priority, id);
         }
         if stream.listed.fresh {
-            self.fresh.remove(before, id);
-            self.fresh.push(priority, id);
+            self.queues.fresh.remove(before, id);
+            self.queues.fresh.push(priority, id);
         }
         Ok(())
     }

@@ -3,8 +3,8 @@
 //! Owns the bytes that arrived and were not read, the final size, and the credit of this stream. It charges the
 //! connection's window for what it accepts; it does not know other streams, events or the table.
 
-use super::Shared;
 use super::flow::Window;
+use super::{Shared, Tally};
 use crate::error::Violation;
 use mpquic_base::{PageStore, Pages, RangeSet};
 use mpquic_wire::{Code, VARINT_MAX};
@@ -326,8 +326,11 @@ impl Recv {
         self.window.size()
     }
 
-    pub(super) fn unread(&self) -> u64 {
-        self.unread
+    /// What this half adds to the sums.
+    #[inline]
+    pub(super) fn tally(&self) -> Tally {
+        let control = u64::from(self.stop_due().is_some() || self.credit_due());
+        Tally { control, unread: self.unread, ..Tally::default() }
     }
 
     /// Nothing will come, nothing is held, and the application knows.

@@ -3,8 +3,8 @@
 //! Owns the bytes from the application's write until their acknowledgement, and what became of each of them. It
 //! charges the connection's credit for what it sends first; it does not know other streams, events or the table.
 
-use super::Shared;
 use super::flow::Credit;
+use super::{Shared, Tally};
 use crate::error::Refused;
 use crate::frames::Frames;
 use core::ops::Range;
@@ -323,6 +323,20 @@ impl Send {
     /// Bytes that are in flight or could be.
     pub(super) fn moving(&self) -> u64 {
         self.held() - self.ahead_bytes - self.stalled()
+    }
+
+    /// What this half adds to the sums.
+    #[inline]
+    pub(super) fn tally(&self) -> Tally {
+        Tally {
+            fresh: self.fresh(),
+            bare_fins: u64::from(self.bare_fin()),
+            again: self.again(),
+            control: u64::from(self.reset_due().is_some() || self.blocked().is_some()),
+            held: self.held(),
+            moving: self.moving(),
+            unread: 0,
+        }
     }
 
     pub(super) fn is_done(&self) -> bool {
