@@ -4,7 +4,7 @@ use super::recv::{Look, Recv};
 use super::send::Send;
 use super::{Shared, StreamEvent, Streams};
 use crate::error::Refused;
-use mpquic_base::{Dir, StreamId};
+use mpquic_base::{Dir, PageStore, Pages, StreamId};
 
 /// What a read found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,14 +110,35 @@ impl Streams {
     /// Takes as much of `data` as there is room for. Less than all of it means that `Writable` follows, or
     /// `Stopped` if the peer loses interest.
     pub(crate) fn write(&mut self, id: StreamId, data: &[u8]) -> Result<usize, Refused> {
-        let send = self.sender(id)?;
-        send.check_open()?;
-        let n = usize::try_from(Self::share(self.total_room(), send)).unwrap_or(usize::MAX).min(data.len());
+        let n = self.room(id)?.min(data.len());
         self.change_sender(id, |send, shared| {
             send.write(&mut shared.store, &data[..n]);
             send.waiting = n < data.len();
         })?;
         Ok(n)
+    }
+
+    /// As [`Streams::write`] for the first `available` bytes that are not written yet of a window with this stream's
+    /// offsets; whole pages change hands.
+    pub(crate) fn write_pages(
+        &mut self,
+        id: StreamId,
+        from: (&mut Pages, &mut PageStore),
+        available: usize,
+    ) -> Result<usize, Refused> {
+        let n = self.room(id)?.min(available);
+        self.change_sender(id, |send, shared| {
+            send.write_pages(&mut shared.store, from, n as u64);
+            send.waiting = n < available;
+        })?;
+        Ok(n)
+    }
+
+    /// What may be written to this stream now.
+    fn room(&self, id: StreamId) -> Result<usize, Refused> {
+        let send = self.sender(id)?;
+        send.check_open()?;
+        Ok(usize::try_from(Self::share(self.total_room(), send)).unwrap_or(usize::MAX))
     }
 
     /// What all send buffers together may take now.
@@ -196,11 +217,29 @@ impl Streams {
     /// Copies the next bytes. A stream that ended or was reset stays in the table until this, [`Streams::peek`] or
     /// [`Streams::stop`] made the application know.
     pub(crate) fn read(&mut self, id: StreamId, out: &mut [u8]) -> Result<Read, Refused> {
+        self.read_with(id, |recv, shared| recv.read(shared, out))
+    }
+
+    /// As [`Streams::read`], but moves up to `max` bytes to a window with this stream's offsets; whole pages change hands.
+    pub(crate) fn read_pages(
+        &mut self,
+        id: StreamId,
+        into: (&mut Pages, &mut PageStore),
+        max: usize,
+    ) -> Result<Read, Refused> {
+        self.read_with(id, |recv, shared| recv.read_pages(shared, into, max))
+    }
+
+    fn read_with(
+        &mut self,
+        id: StreamId,
+        read: impl FnOnce(&mut Recv, &mut Shared) -> usize,
+    ) -> Result<Read, Refused> {
         self.change_receiver(id, |recv, shared| {
             let look = recv.look();
             recv.told();
             match look {
-                Look::Bytes(_) => Ok(Read::Data(recv.read(shared, out))),
+                Look::Bytes(_) => Ok(Read::Data(read(recv, shared))),
                 Look::Blocked => Ok(Read::Blocked),
                 Look::End => Ok(Read::End),
                 Look::Reset(code) => Err(Refused::Reset(code)),

@@ -247,6 +247,20 @@ impl Recv {
         n
     }
 
+    /// Moves up to `max` bytes to a window that has the offsets of this stream; the caller looked and found bytes.
+    pub(super) fn read_pages(
+        &mut self,
+        shared: &mut Shared,
+        into: (&mut Pages, &mut PageStore),
+        max: usize,
+    ) -> usize {
+        let from = self.window.consumed();
+        let n = usize::try_from(self.prefix - from).unwrap_or(usize::MAX).min(max);
+        into.0.adopt(into.1, &mut self.pages, &mut shared.store, from..from + n as u64);
+        self.skip(shared, n as u64);
+        n
+    }
+
     /// The next bytes as far as they lie together.
     pub(super) fn chunk(&self) -> &[u8] {
         let available = usize::try_from(self.prefix - self.window.consumed()).unwrap_or(usize::MAX);

@@ -101,6 +101,14 @@ impl Send {
         self.written += data.len() as u64;
     }
 
+    /// Moves `n` bytes over from a window that has the offsets of this stream.
+    pub(super) fn write_pages(&mut self, store: &mut PageStore, from: (&mut Pages, &mut PageStore), n: u64) {
+        let range = self.written..self.written + n;
+        self.pages.adopt(store, from.0, from.1, range);
+        self.written += n;
+        from.0.release(from.1, self.written);
+    }
+
     pub(super) fn finish(&mut self) -> Result<(), Refused> {
         self.check_open()?;
         self.fin = Fin::Wanted;

@@ -470,7 +470,10 @@ impl World {
             let stats = side.streams.stats();
             assert_eq!((stats.open, stats.held_bytes, stats.fragments), (0, 0, 0), "{context}: {stats:?}");
             assert_eq!(side.streams.sums, super::Tally::default(), "{context}");
-            assert!(side.streams.queues.control.is_empty() && side.streams.queues.waiting.is_empty(), "{context}");
+            assert!(
+                side.streams.queues.control.is_empty() && side.streams.queues.waiting.is_empty(),
+                "{context}"
+            );
             let queued = side.streams.queues.again.front().or(side.streams.queues.fresh.front());
             assert_eq!(queued, None, "{context}");
         }
