@@ -4,6 +4,7 @@
 //! of order is laid down where it belongs and never moved. Pages come from a [`PageStore`] and return to it, so
 //! a steady transfer allocates nothing. The window does not know which bytes were written: its owner does.
 
+use core::ops::Range;
 use std::collections::VecDeque;
 
 pub const PAGE: usize = 4096;
@@ -11,12 +12,18 @@ const PAGE_U64: u64 = PAGE as u64;
 
 type Page = Box<[u8; PAGE]>;
 
-/// Spare pages of one connection: at most as many as are in use, so that a window that breathes takes back what it
-/// gave, or a small number when it rests.
-#[derive(Default)]
+/// Spare pages of one owner of windows: at most as many as are in use, so that a window that breathes takes back what
+/// it gave, or a small number when it rests.
 pub struct PageStore {
     spare: Vec<Page>,
     used: usize,
+    spare_min: usize,
+}
+
+impl Default for PageStore {
+    fn default() -> Self {
+        Self::keeping(Self::SPARE_MIN)
+    }
 }
 
 impl PageStore {
@@ -28,6 +35,19 @@ impl PageStore {
         Self::default()
     }
 
+    /// With another number of pages that may wait for reuse whatever is in use.
+    #[must_use]
+    pub const fn keeping(spare_min: usize) -> Self {
+        Self { spare: Vec::new(), used: 0, spare_min }
+    }
+
+    /// A page in use goes to another store, for a spare one of that store if it has any.
+    fn hand_over(&mut self, to: &mut Self) {
+        self.used = self.used.saturating_sub(1);
+        to.used += 1;
+        self.spare.extend(to.spare.pop());
+    }
+
     fn take(&mut self) -> Page {
         self.used += 1;
         self.spare.pop().unwrap_or_else(fresh)
@@ -35,7 +55,7 @@ impl PageStore {
 
     fn put(&mut self, page: Page) {
         self.used = self.used.saturating_sub(1);
-        let keep = self.used.max(Self::SPARE_MIN);
+        let keep = self.used.max(self.spare_min);
         if self.spare.len() < keep {
             self.spare.push(page);
         } else {
@@ -90,11 +110,45 @@ impl Pages {
     }
 
     fn page(&mut self, store: &mut PageStore, offset: u64) -> &mut [u8; PAGE] {
+        self.place(offset).get_or_insert_with(|| store.take())
+    }
+
+    fn place(&mut self, offset: u64) -> &mut Option<Page> {
         let index = usize::try_from(offset / PAGE_U64 - self.first).expect("a window fits into memory");
         while self.pages.len() <= index {
             self.pages.push_back(None);
         }
-        self.pages[index].get_or_insert_with(|| store.take())
+        &mut self.pages[index]
+    }
+
+    /// Moves the bytes of `range` over from another window with the same offsets; to be released there afterwards. Pages that
+    /// `range` reaches the end of change hands; the bytes of others, one at each end as a rule, are copied.
+    pub fn adopt(
+        &mut self,
+        store: &mut PageStore,
+        from: &mut Self,
+        from_store: &mut PageStore,
+        range: Range<u64>,
+    ) {
+        let mut at = range.start.max(self.first * PAGE_U64);
+        while at < range.end {
+            let page_end = (at / PAGE_U64 + 1) * PAGE_U64;
+            let whole = page_end <= range.end && self.chunk(at).is_empty();
+            if let Some(page) = whole.then(|| from.take_page(at)).flatten() {
+                *self.place(at) = Some(page);
+                from_store.hand_over(store);
+            } else {
+                let chunk = from.chunk(at);
+                let n = usize::try_from(range.end - at).unwrap_or(usize::MAX).min(chunk.len());
+                self.write(store, at, &chunk[..n]);
+            }
+            at = page_end;
+        }
+    }
+
+    fn take_page(&mut self, offset: u64) -> Option<Page> {
+        let index = usize::try_from((offset / PAGE_U64).checked_sub(self.first)?).ok()?;
+        self.pages.get_mut(index)?.take()
     }
 
     /// The bytes from `offset` to the end of its page; empty where nothing was written or all was released.
@@ -170,6 +224,40 @@ mod tests {
         assert_eq!(pages.held(), 2 * PAGE, "released bytes stay released");
         pages.clear(&mut store);
         assert_eq!(store.spare.len(), 4);
+    }
+
+    #[test]
+    fn bytes_move_from_window_to_window_and_whole_pages_without_a_copy() {
+        let data: Vec<u8> = (0..20 * PAGE).map(|i| (i % 251) as u8).collect();
+        let [mut stores, mut others] = [PageStore::keeping(64), PageStore::keeping(64)];
+        let (mut from, mut to) = (Pages::new(), Pages::new());
+        let mut rng = crate::Rng::from_number(7);
+        let (mut written, mut moved, mut read, mut changed_hands) = (0, 0, 0, 0);
+        while read < data.len() {
+            let n = usize::try_from(rng.below(3 * PAGE as u64)).unwrap().min(data.len() - written);
+            from.write(&mut stores, written as u64, &data[written..written + n]);
+            written += n;
+            let n = usize::try_from(rng.below((written - moved + 1) as u64)).unwrap();
+            let whole = (moved + n) / PAGE - moved.div_ceil(PAGE).min((moved + n) / PAGE);
+            let page = (whole > 0).then(|| from.chunk(moved.next_multiple_of(PAGE) as u64).as_ptr());
+            let at = moved as u64;
+            to.adopt(&mut others, &mut from, &mut stores, at..at + n as u64);
+            from.release(&mut stores, at + n as u64);
+            if let Some(page) = page {
+                assert_eq!(to.chunk(moved.next_multiple_of(PAGE) as u64).as_ptr(), page);
+                changed_hands += whole;
+            }
+            moved += n;
+            let mut out = vec![0; usize::try_from(rng.below((moved - read + 1) as u64)).unwrap()];
+            to.read(read as u64, &mut out);
+            assert_eq!(out, data[read..read + out.len()]);
+            read += out.len();
+            to.release(&mut others, read as u64);
+        }
+        assert!(changed_hands > 5, "{changed_hands}");
+        from.clear(&mut stores);
+        to.clear(&mut others);
+        assert_eq!((stores.used, others.used), (0, 0));
     }
 
     #[test]

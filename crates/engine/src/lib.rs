@@ -13,6 +13,7 @@ mod io;
 mod shard;
 mod sockets;
 mod thread;
+mod vigil;
 
 pub use app::{App, Cx, SocketChange};
 pub use io::{Io, SendOutcome};

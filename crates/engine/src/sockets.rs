@@ -4,7 +4,8 @@
 //! poller says that something waits there, and is not written to between a refusal and the poller's all-clear.
 
 use crate::io::{Io, SendOutcome};
-use mpquic_base::{Ecn, FourTuple, Time};
+use crate::vigil::Vigil;
+use mpquic_base::{Duration, Ecn, FourTuple, Time};
 use mpquic_net::{Batch, Clock, Poller, ReceiveBatch, Socket, Waker, serves};
 use std::io;
 use std::net::SocketAddr;
@@ -20,8 +21,11 @@ pub struct SocketIo {
     /// Where the next search for a readable socket begins, so that a busy one cannot starve the others.
     next: usize,
     woken: bool,
-    /// Waits, and changes of what is waited for.
-    polls: u64,
+    vigil: Vigil,
+    /// Keys of sockets that have room again; kept for its allocation.
+    with_room: Vec<u16>,
+    /// Changes of what is waited for.
+    changes: u64,
     /// System calls of sockets that are gone.
     past_calls: u64,
 }
@@ -47,7 +51,9 @@ impl SocketIo {
             arrivals: ReceiveBatch::new(),
             next: 0,
             woken: false,
-            polls: 0,
+            vigil: Vigil::default(),
+            with_room: Vec::new(),
+            changes: 0,
             past_calls: 0,
         };
         sockets.into_iter().try_for_each(|socket| io.add_socket(socket))?;
@@ -65,26 +71,33 @@ impl SocketIo {
         self.ports.iter().flatten().map(|p| p.socket.local_addr())
     }
 
-    /// Sleeps until a socket is ready, somebody wakes, or `until` has come; a time that has passed only looks.
+    /// Sleeps until a socket is ready, somebody wakes, or `until` has come; a time that has passed only looks. While
+    /// answers come at once, it stays awake for them.
     ///
     /// # Errors
     /// What the system reports about the wait itself.
     pub fn wait(&mut self, until: Option<Time>) -> io::Result<()> {
-        self.polls += 1;
-        let ready = self.poller.wait(until, &self.clock)?;
+        let begun = self.clock.now();
+        let waits = until.is_none_or(|until| until > begun);
+        let awake = if waits { self.vigil.begin() } else { Duration::ZERO };
+        let ready = self.poller.watch(until, awake, &self.clock)?;
         self.woken |= ready.woken;
-        let mut with_room = Vec::new();
+        self.with_room.clear();
         for event in ready.events {
             let Some(Some(port)) = self.ports.get_mut(usize::from(event.key)) else { continue };
             port.readable |= event.readable;
             if event.writable && port.full {
                 port.full = false;
-                with_room.push(event.key);
+                self.with_room.push(event.key);
             }
         }
-        for key in with_room {
+        let called = ready.woken || !ready.events.is_empty();
+        if waits {
+            self.vigil.end(called.then(|| self.clock.now().since(begun)));
+        }
+        for &key in &self.with_room {
             if let Some(Some(port)) = self.ports.get(usize::from(key)) {
-                self.polls += 1;
+                self.changes += 1;
                 self.poller.want_writable(&port.socket, key, false)?;
             }
         }
@@ -106,7 +119,7 @@ impl Io for SocketIo {
     }
 
     fn receive(&mut self, on: &mut dyn FnMut(FourTuple, Ecn, &mut [u8])) -> bool {
-        let Self { ports, arrivals, next, .. } = self;
+        let Self { ports, arrivals, next, vigil, .. } = self;
         let count = ports.len();
         let Some(index) = (0..count).map(|i| (*next + i) % count).find(|&i| is_readable(&ports[i])) else {
             return false;
@@ -115,8 +128,11 @@ impl Io for SocketIo {
         let Some(port) = ports[index].as_mut() else { return false };
         // An error of the socket itself is as good as nothing: the poller reports it again, paths fall silent.
         match port.socket.receive(arrivals) {
-            Ok(0) | Err(_) => port.readable = false,
-            Ok(_) => {
+            Err(_) => port.readable = false,
+            Ok(count) => {
+                vigil.on_moved(count);
+                // What comes after a call that did not fill its room is the poller's to report.
+                port.readable = arrivals.is_full();
                 for datagram in arrivals.datagrams() {
                     let tuple = FourTuple { local: datagram.local, peer: datagram.peer };
                     on(tuple, datagram.ecn, datagram.bytes);
@@ -133,10 +149,11 @@ impl Io for SocketIo {
         if port.full {
             return SendOutcome::Blocked { sent: 0 };
         }
+        self.vigil.on_moved(batch.bytes.len().div_ceil(usize::from(batch.segment.max(1))));
         match port.socket.send(batch) {
             Ok(()) => SendOutcome::Sent,
             Err(stopped) if stopped.is_blocked() => {
-                self.polls += 1;
+                self.changes += 1;
                 // If the poller cannot watch for room, the next turn simply tries again.
                 port.full = self.poller.want_writable(&port.socket, socket, true).is_ok();
                 SendOutcome::Blocked { sent: stopped.sent }
@@ -176,7 +193,10 @@ impl Io for SocketIo {
     }
 
     fn calls(&self) -> u64 {
-        self.polls + self.past_calls + self.ports.iter().flatten().map(Port::calls).sum::<u64>()
+        self.poller.calls()
+            + self.changes
+            + self.past_calls
+            + self.ports.iter().flatten().map(Port::calls).sum::<u64>()
     }
 }
 

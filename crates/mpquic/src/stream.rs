@@ -1,8 +1,7 @@
 //! The handles of a stream's two halves.
 
 use crate::bridge::door::Request;
-use crate::bridge::mailbox::{Fetched, Inbox, Outbox};
-use crate::bridge::parcel::renew;
+use crate::bridge::mailbox::{Fetched, Inbox, Outbox, Piece};
 use crate::error::{ReadError, WriteError};
 use crate::guard::Guard;
 use bytes::{Buf, Bytes, BytesMut};
@@ -53,7 +52,7 @@ impl SendStream {
         Ok(())
     }
 
-    /// Takes all of `chunk`, without the copy that [`SendStream::write_all`] makes. Given up, it may have taken part of it.
+    /// Takes all of `chunk`. Given up, it may have taken part of it.
     ///
     /// # Errors
     /// As [`SendStream::write`].
@@ -153,12 +152,14 @@ pub struct RecvStream {
     id: StreamId,
     inbox: Arc<Inbox>,
     /// Fetched and not yet read.
+    piece: Piece,
+    /// What comes before that, in one piece for those who want to see it so.
     bytes: BytesMut,
 }
 
 impl RecvStream {
     pub(crate) fn new(guard: Arc<Guard>, id: StreamId, inbox: Arc<Inbox>) -> Self {
-        Self { guard, id, inbox, bytes: BytesMut::new() }
+        Self { guard, id, inbox, piece: Piece::default(), bytes: BytesMut::new() }
     }
 
     #[must_use]
@@ -174,8 +175,8 @@ impl RecvStream {
         poll_fn(|cx| self.read_some(cx, out)).await
     }
 
-    /// The next bytes in one piece and without a copy, at least one and at most `max` of them; `None` at the end of the
-    /// stream. A piece that is kept keeps up to 256 KiB alive around it.
+    /// The next bytes in one piece, at least one and at most `max` of them; `None` at the end of the stream. A piece that is
+    /// kept keeps up to 256 KiB alive around it.
     ///
     /// # Errors
     /// As [`RecvStream::read`].
@@ -183,6 +184,7 @@ impl RecvStream {
         if max > 0 && !poll_fn(|cx| self.fetch(cx)).await? {
             return Ok(None);
         }
+        self.join();
         Ok(Some(self.bytes.split_to(max.min(self.bytes.len())).freeze()))
     }
 
@@ -195,6 +197,7 @@ impl RecvStream {
         if !ready!(self.fetch(cx))? {
             return Poll::Ready(Ok(None));
         }
+        self.join();
         Poll::Ready(Ok(Some(&self.bytes)))
     }
 
@@ -213,11 +216,17 @@ impl RecvStream {
     pub async fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>, ReadError> {
         let mut all = Vec::new();
         while poll_fn(|cx| self.fetch(cx)).await? {
-            if self.bytes.len() > limit - all.len() {
+            if self.bytes.len() + self.piece.len() > limit - all.len() {
                 return Err(ReadError::TooLong);
             }
             all.extend_from_slice(&self.bytes);
             renew(&mut self.bytes);
+            while !self.piece.is_empty() {
+                let chunk = self.piece.front();
+                all.extend_from_slice(chunk);
+                let n = chunk.len();
+                self.piece.advance(n);
+            }
         }
         Ok(all)
     }
@@ -225,6 +234,7 @@ impl RecvStream {
     /// Gives up reading, and asks the peer to stop sending with `code`.
     pub fn stop(&mut self, code: u64) {
         self.bytes.clear();
+        self.piece.advance(usize::MAX);
         self.inbox.end(Err(ReadError::Stopped));
         self.guard.door.send(Request::Stop(self.guard.id, self.id, code));
     }
@@ -236,6 +246,9 @@ impl RecvStream {
         if !ready!(self.fetch(cx))? {
             return Poll::Ready(Ok(None));
         }
+        if self.bytes.is_empty() {
+            return Poll::Ready(Ok(Some(self.piece.read(out))));
+        }
         let n = self.bytes.len().min(out.len());
         self.bytes.copy_to_slice(&mut out[..n]);
         if self.bytes.is_empty() {
@@ -244,10 +257,23 @@ impl RecvStream {
         Poll::Ready(Ok(Some(n)))
     }
 
+    /// Brings what was fetched into one piece.
+    fn join(&mut self) {
+        if self.bytes.is_empty() {
+            self.bytes.reserve(self.piece.len());
+            while !self.piece.is_empty() {
+                let chunk = self.piece.front();
+                self.bytes.extend_from_slice(chunk);
+                let n = chunk.len();
+                self.piece.advance(n);
+            }
+        }
+    }
+
     /// Sees to it that there are bytes; false at the end of the stream.
     fn fetch(&mut self, cx: &Context<'_>) -> Poll<Result<bool, ReadError>> {
-        if self.bytes.is_empty() {
-            match ready!(self.inbox.poll_fetch(cx, &mut self.bytes))? {
+        if self.bytes.is_empty() && self.piece.is_empty() {
+            match ready!(self.inbox.poll_fetch(cx, &mut self.piece))? {
                 Fetched::End => return Poll::Ready(Ok(false)),
                 Fetched::Bytes => {}
                 Fetched::BytesAndRoom => self.guard.door.send(Request::Read(self.guard.id, self.id)),
@@ -272,4 +298,11 @@ impl AsyncRead for RecvStream {
         buf.advance(read.unwrap_or(0));
         Poll::Ready(Ok(()))
     }
+}
+
+/// Makes all of a buffer's allocation free for what comes next, unless somebody still holds a part of it.
+fn renew(buffer: &mut BytesMut) {
+    buffer.clear();
+    // One byte more than is left behind the point that reading came to: all that lies before it.
+    let _renewed = buffer.try_reclaim(buffer.capacity() + 1);
 }

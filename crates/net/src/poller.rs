@@ -1,7 +1,7 @@
 //! Where a shard's thread sleeps: until a socket is ready, a time has come, or another thread wakes it.
 //!
 //! Owns the epoll descriptor, the eventfd behind [`Waker`] and the precision of timeouts (nanoseconds, by
-//! `epoll_pwait2` or else a timerfd). Level-triggered: what is not drained is reported again, so a turn may stop
+//! `epoll_pwait2` or else a timerfd), and the choice between sleeping and looking again. Level-triggered: what is not drained is reported again, so a turn may stop
 //! at its budget. Refuses to know what the descriptors are; each has a key that its owner chose.
 
 use crate::clock::Clock;
@@ -32,6 +32,8 @@ pub struct Poller {
     waker: Waker,
     buffer: Box<[libc::epoll_event]>,
     ready: Vec<Event>,
+    /// System calls made.
+    calls: u64,
 }
 
 impl Poller {
@@ -40,13 +42,16 @@ impl Poller {
     pub fn new() -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        epoll::add(&epoll, &event, EventData::new_u64(WAKER_KEY), EventFlags::IN)?;
+        // Reported once per call of a waker, so that nobody has to read it.
+        epoll::add(&epoll, &event, EventData::new_u64(WAKER_KEY), EventFlags::IN | EventFlags::ET)?;
+        let signal = Signal { event, raised: AtomicBool::new(false), asleep: AtomicBool::new(false) };
         Ok(Self {
             epoll,
             alarm: Alarm::Timeout,
-            waker: Waker { signal: Arc::new(Signal { event, raised: AtomicBool::new(false) }) },
+            waker: Waker { signal: Arc::new(signal) },
             buffer: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX].into_boxed_slice(),
             ready: Vec::with_capacity(EVENTS_MAX),
+            calls: 0,
         })
     }
 
@@ -87,22 +92,61 @@ impl Poller {
     /// # Errors
     /// What the system reports about the wait itself.
     pub fn wait(&mut self, until: Option<Time>, clock: &Clock) -> io::Result<Ready<'_>> {
+        self.watch(until, Duration::ZERO, clock)
+    }
+
+    /// As [`Poller::wait`], but looks again and again for `awake` before it sleeps, letting other threads of this core
+    /// run in between: a sleep costs tens of microseconds where the core has to be woken as well.
+    ///
+    /// # Errors
+    /// As [`Poller::wait`].
+    pub fn watch(&mut self, until: Option<Time>, awake: Duration, clock: &Clock) -> io::Result<Ready<'_>> {
+        let begun = clock.now();
+        let mut now = begun;
         loop {
-            let left = until.map(|u| u.since(clock.now()));
-            let count = match self.sleep(left) {
+            let left = until.map(|u| u.since(now));
+            let looking = now.since(begun) < awake;
+            let count = match if looking { self.look() } else { self.rest(left) } {
                 Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
                 Err(error) => return Err(error),
             };
             let woken = self.sort(count)?;
-            if woken || !self.ready.is_empty() || until.is_some_and(|u| clock.now() >= u) {
+            now = clock.now();
+            if woken || !self.ready.is_empty() || until.is_some_and(|u| now >= u) {
                 return Ok(Ready { woken, events: &self.ready });
+            }
+            if looking {
+                std::thread::yield_now();
             }
         }
     }
 
+    /// System calls made so far.
+    #[must_use]
+    pub const fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    fn look(&mut self) -> io::Result<usize> {
+        self.calls += 1;
+        sys::epoll_wait(self.epoll.as_fd(), &mut self.buffer, false)
+    }
+
+    /// A sleep, unless a waker was called already.
+    fn rest(&mut self, left: Option<Duration>) -> io::Result<usize> {
+        if left == Some(Duration::ZERO) {
+            return self.look();
+        }
+        let ready = self.waker.signal.fall_asleep();
+        let slept = if ready { self.sleep(left) } else { self.look() };
+        self.waker.signal.awake();
+        slept
+    }
+
     /// One system call's sleep. Returns the number of events, ours included.
     fn sleep(&mut self, left: Option<Duration>) -> io::Result<usize> {
+        self.calls += 1;
         if matches!(self.alarm, Alarm::Timeout) {
             match sys::epoll_wait_ns(self.epoll.as_fd(), &mut self.buffer, left) {
                 // Linux before 5.11 does not know the call; some container filters answer EPERM for it.
@@ -112,11 +156,10 @@ impl Poller {
                 result => return result,
             }
         }
-        let sleeps = left != Some(Duration::ZERO);
-        if let (true, Alarm::Timer(timer)) = (sleeps, &self.alarm) {
+        if let Alarm::Timer(timer) = &self.alarm {
             set_timer(timer, left)?;
         }
-        sys::epoll_wait(self.epoll.as_fd(), &mut self.buffer, sleeps)
+        sys::epoll_wait(self.epoll.as_fd(), &mut self.buffer, true)
     }
 
     fn timer_alarm(&self) -> io::Result<Alarm> {
@@ -129,19 +172,15 @@ impl Poller {
     /// Translates the first `count` events and answers our own. Returns whether the waker was used.
     fn sort(&mut self, count: usize) -> io::Result<bool> {
         self.ready.clear();
-        let mut woken = false;
         for event in &self.buffer[..count] {
             let (key, flags) = (event.u64, event.events);
             match u16::try_from(key) {
                 Ok(key) => self.ready.push(Event::new(key, flags)),
-                Err(_) if key == WAKER_KEY => {
-                    self.waker.signal.lower()?;
-                    woken = true;
-                }
+                Err(_) if key == WAKER_KEY => {}
                 Err(_) => self.alarm.quiet()?,
             }
         }
-        Ok(woken)
+        Ok(self.waker.signal.lower())
     }
 }
 
@@ -177,7 +216,7 @@ impl Event {
     }
 }
 
-/// Ends a wait from any thread. Costs one atomic swap if the poller has not yet seen the last call.
+/// Ends a wait from any thread. Costs a system call only if the poller sleeps.
 #[derive(Clone, Debug)]
 pub struct Waker {
     signal: Arc<Signal>,
@@ -190,29 +229,38 @@ impl Waker {
     }
 }
 
-/// An eventfd and a flag that saves the system calls nobody needs.
+/// A flag, and an eventfd for a poller that sleeps.
 ///
-/// The flag is raised before the descriptor is written and lowered after it was read. So while it is up, the
-/// descriptor is readable or is just being answered, and in both cases the poller reports a wake-up later than
-/// the caller's work.
+/// The poller says that it goes to sleep and then looks at the flag; a waker raises the flag and then looks whether the
+/// poller sleeps. In the one order of all these operations at least one of the two sees the other.
 #[derive(Debug)]
 struct Signal {
     event: OwnedFd,
     raised: AtomicBool,
+    asleep: AtomicBool,
 }
 
 impl Signal {
     fn raise(&self) {
-        if !self.raised.swap(true, Ordering::AcqRel) {
-            // Only a counter at its limit of 2^64 - 2 refuses, and that one is readable anyway.
+        if !self.raised.swap(true, Ordering::SeqCst) && self.asleep.load(Ordering::SeqCst) {
+            // Only a counter at its limit of 2^64 - 2 refuses, and nobody calls that often.
             rustix::io::write(&self.event, &1u64.to_ne_bytes()).ok();
         }
     }
 
-    fn lower(&self) -> io::Result<()> {
-        read_counter(&self.event)?;
-        self.raised.swap(false, Ordering::AcqRel);
-        Ok(())
+    /// False if there is no need to.
+    fn fall_asleep(&self) -> bool {
+        self.asleep.store(true, Ordering::SeqCst);
+        !self.raised.load(Ordering::SeqCst)
+    }
+
+    fn awake(&self) {
+        self.asleep.store(false, Ordering::Release);
+    }
+
+    /// Whether it was raised since the last call.
+    fn lower(&self) -> bool {
+        self.raised.load(Ordering::Relaxed) && self.raised.swap(false, Ordering::AcqRel)
     }
 }
 
@@ -247,7 +295,7 @@ fn set_timer(timer: &OwnedFd, left: Option<Duration>) -> io::Result<()> {
     Ok(())
 }
 
-/// Resets an eventfd or timerfd.
+/// Resets a timerfd.
 fn read_counter(fd: &OwnedFd) -> io::Result<()> {
     let mut counter = [0; 8];
     match rustix::io::read(fd, &mut counter) {

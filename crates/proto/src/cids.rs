@@ -134,6 +134,11 @@ impl Cids {
         self.peer_limit = peer_limit;
     }
 
+    /// Routes or reset tokens changed since they were last taken.
+    pub(crate) const fn has_changes(&self) -> bool {
+        !self.changes.is_empty() || self.listed_stale
+    }
+
     pub(crate) fn take_changes(&mut self, out: &mut Vec<RouteChange>) {
         out.append(&mut self.changes);
     }

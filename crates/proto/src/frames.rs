@@ -63,6 +63,13 @@ pub(crate) enum Token {
     MtuProbe(u16),
 }
 
+impl Token {
+    /// Bytes of stream `stream` from `at` on.
+    pub(crate) fn continues(&self, stream: StreamId, at: u64) -> bool {
+        matches!(self, Self::Stream { id, offset, .. } if *id == stream && *offset == at)
+    }
+}
+
 /// A cursor into the payload of one packet, with the exact capacity that is left.
 #[derive(Debug)]
 pub(crate) struct Frames<'a> {

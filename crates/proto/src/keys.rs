@@ -85,11 +85,11 @@ impl OneRttKeys {
 
     /// Opens a packet whose header says `phase`; a packet of the next phase moves us along.
     ///
-    /// `keep` is how long the old key stays for late packets: 3 x the largest PTO of all paths.
+    /// `keep` says how long the old key stays for late packets: 3 x the largest PTO of all paths.
     pub(crate) fn open(
         &mut self,
         now: Time,
-        keep: Duration,
+        keep: impl Fn() -> Duration,
         packet: (PathId, u64, bool),
         header: &[u8],
         payload: &mut [u8],
@@ -97,8 +97,11 @@ impl OneRttKeys {
         let (path, pn, phase) = packet;
         if phase == self.phase {
             let len = self.count(|keys| keys.current.peer.open(path, pn, header, payload))?;
-            self.on_followed(now, keep);
-            self.note(path, pn);
+            // Nothing is compared once the old key is gone, nor before there was one.
+            if self.previous.is_some() {
+                self.on_followed(now, keep());
+                self.note(path, pn);
+            }
             return Ok(len);
         }
         if self.previous.as_ref().is_some_and(|(_, until)| until.is_some_and(|at| at <= now)) {
@@ -106,7 +109,7 @@ impl OneRttKeys {
         }
         if self.previous.is_none() {
             let len = self.count(|keys| keys.next.peer.open(path, pn, header, payload))?;
-            self.on_new_phase(now, keep, path, pn);
+            self.on_new_phase(now, keep(), path, pn);
             return Ok(len);
         }
         // Numbers of different paths cannot be compared: while the old key lives, the other phase is the old one, unless
@@ -117,7 +120,7 @@ impl OneRttKeys {
         let mut copy = payload.to_vec();
         self.count(|keys| {
             if let Ok(len) = keys.next.peer.open(path, pn, header, payload) {
-                keys.on_new_phase(now, keep, path, pn);
+                keys.on_new_phase(now, keep(), path, pn);
                 return Ok(len);
             }
             keys.disordered |= keys.open_previous(path, pn, header, &mut copy).is_ok();
@@ -143,11 +146,8 @@ impl OneRttKeys {
     }
 
     fn note(&mut self, path: PathId, pn: u64) {
-        // Nothing is compared once the old key is gone, nor before there was one.
-        if self.previous.is_some() {
-            let lowest = self.lowest.entry(path).or_insert(pn);
-            *lowest = pn.min(*lowest);
-        }
+        let lowest = self.lowest.entry(path).or_insert(pn);
+        *lowest = pn.min(*lowest);
     }
 
     /// RFC 9001 §6.4: the old key is not used again after the new one.

@@ -2,7 +2,6 @@
 
 use super::door::{Door, Reply};
 use super::mailbox::{Collected, Inbox, MAILBOX_BYTES, Outbox};
-use super::parcel::Parcel;
 use super::shared::{ConnectionStats, DATAGRAMS_MAX, INCOMING_MAX, Incoming, Opened, Shared};
 use crate::error::{Error, ReadError, WriteError};
 use mpquic_base::{Dir, FourTuple, PathId, StreamId, Time};
@@ -37,8 +36,6 @@ struct Ends {
 #[derive(Default)]
 struct Sending {
     outbox: Arc<Outbox>,
-    /// Collected and not yet taken by the connection.
-    staged: Parcel,
     finished: bool,
 }
 
@@ -93,32 +90,11 @@ impl Link {
     /// Moves what handles wrote into the connection until either side has no more room or bytes.
     pub(super) fn write(&mut self, connection: &mut Connection, id: StreamId) {
         let Some(out) = self.streams.get_mut(&id).and_then(|ends| ends.out.as_mut()) else { return };
-        loop {
-            if out.staged.is_empty() {
-                match out.outbox.collect(&mut out.staged) {
-                    Collected::Bytes => {}
-                    Collected::Nothing => return,
-                    Collected::Finish => {
-                        if !core::mem::replace(&mut out.finished, true) {
-                            // A refusal means that the peer stopped it or all is over; an event says which.
-                            connection.finish(id).ok();
-                        }
-                        return;
-                    }
-                }
-            }
-            let chunk = out.staged.front();
-            match connection.write(id, chunk) {
-                Ok(taken) => {
-                    let all = taken == chunk.len();
-                    out.staged.advance(taken);
-                    if !all {
-                        return;
-                    }
-                }
-                // As above.
-                Err(_) => return,
-            }
+        if out.outbox.collect(connection, id) == Collected::Finish
+            && !core::mem::replace(&mut out.finished, true)
+        {
+            // A refusal means that the peer stopped it or all is over; an event says which.
+            connection.finish(id).ok();
         }
     }
 

@@ -1,20 +1,87 @@
 //! Bytes between a stream's handle and its shard: one bounded box per direction.
 //!
-//! Both sides hold the lock only to append or to swap whole buffers, never while a connection is at work on them.
-//! The buffers that are swapped keep their allocations, and none is allocated before its first byte.
+//! A box holds pages that are addressed as the stream is. Whole pages change hands at each step, so a byte is copied only
+//! where the handle's user brings or takes it; both sides hold the lock for a page at most or for moving pages.
+//! Empty pages go back the same way, and none is allocated before its first byte.
 //! Each box knows whether the shard is already going to look at it; only if not does a handle have to tell.
 
-use super::parcel::Parcel;
 use crate::error::{ReadError, WriteError};
 use crate::locked;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
+use core::ops::Range;
 use core::task::{Context, Poll, Waker};
-use mpquic_base::StreamId;
-use mpquic_proto::{Chunk, Connection, Refused};
+use mpquic_base::pages::PAGE;
+use mpquic_base::{PageStore, Pages, StreamId};
+use mpquic_proto::{Connection, Read, Refused};
 use std::sync::Mutex;
 
 /// Bytes that a box holds. The side that takes may hold as many again.
 pub(crate) const MAILBOX_BYTES: usize = 256 * 1024;
+
+/// Bytes of a stream, in their order.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pages: Pages,
+    store: PageStore,
+    range: Range<u64>,
+}
+
+impl Default for Piece {
+    fn default() -> Self {
+        Self { pages: Pages::new(), store: PageStore::keeping(MAILBOX_BYTES / PAGE), range: 0..0 }
+    }
+}
+
+impl Piece {
+    pub(crate) fn len(&self) -> usize {
+        usize::try_from(self.range.end - self.range.start).unwrap_or(usize::MAX)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    fn write(&mut self, data: &[u8]) {
+        self.pages.write(&mut self.store, self.range.end, data);
+        self.range.end += data.len() as u64;
+    }
+
+    /// The next bytes as far as they lie together.
+    pub(crate) fn front(&self) -> &[u8] {
+        let chunk = self.pages.chunk(self.range.start);
+        &chunk[..chunk.len().min(self.len())]
+    }
+
+    /// Takes the next bytes away.
+    pub(crate) fn advance(&mut self, n: usize) {
+        self.range.start = (self.range.start + n as u64).min(self.range.end);
+        self.pages.release(&mut self.store, self.range.start);
+        if self.is_empty() {
+            self.pages.clear(&mut self.store);
+        }
+    }
+
+    /// Copies the next bytes.
+    pub(crate) fn read(&mut self, out: &mut [u8]) -> usize {
+        let n = self.len().min(out.len());
+        self.pages.read(self.range.start, &mut out[..n]);
+        self.advance(n);
+        n
+    }
+
+    /// Takes over all of the bytes that follow on these, and leaves the pages that were read to the end.
+    fn append(&mut self, next: &mut Self) {
+        self.pages.adopt(&mut self.store, &mut next.pages, &mut next.store, next.range.clone());
+        self.range.end = next.range.end;
+        next.advance(next.len());
+    }
+
+    /// Nothing will come any more.
+    fn close(&mut self) {
+        (self.pages, self.store) = (Pages::new(), PageStore::keeping(0));
+        self.range.start = self.range.end;
+    }
+}
 
 /// From a handle to the peer.
 #[derive(Debug, Default)]
@@ -22,8 +89,8 @@ pub(crate) struct Outbox(Mutex<Out>);
 
 #[derive(Debug, Default)]
 struct Out {
-    bytes: Parcel,
-    /// The shard was told, or waits until the connection takes what it has of this stream.
+    piece: Piece,
+    /// The shard was told, or waits until the connection takes more of this stream.
     attended: bool,
     finish: bool,
     /// `Ok`: the peer has everything.
@@ -34,11 +101,10 @@ struct Out {
 /// What the shard found in an [`Outbox`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Collected {
-    Bytes,
+    /// Some of it is left, or more will be announced.
+    Rest,
     /// Nothing more will come; everything before was collected.
     Finish,
-    /// The next byte will be announced.
-    Nothing,
 }
 
 impl Outbox {
@@ -48,32 +114,35 @@ impl Outbox {
         cx: &Context<'_>,
         data: &[u8],
     ) -> Poll<Result<(usize, bool), WriteError>> {
-        self.poll_put(cx, data.len(), |bytes, n| bytes.write(&data[..n]))
+        self.poll_put(cx, data.len(), |piece, n| piece.write(&data[..n]))
     }
 
-    /// Takes as much off the front of `chunk` as there is room for, without a copy.
+    /// Takes as much off the front of `chunk` as there is room for.
     pub(crate) fn poll_write_chunk(
         &self,
         cx: &Context<'_>,
         chunk: &mut Bytes,
     ) -> Poll<Result<(usize, bool), WriteError>> {
-        self.poll_put(cx, chunk.len(), |bytes, n| bytes.push(chunk.split_to(n)))
+        self.poll_put(cx, chunk.len(), |piece, n| {
+            piece.write(&chunk[..n]);
+            chunk.advance(n);
+        })
     }
 
     fn poll_put(
         &self,
         cx: &Context<'_>,
         wanted: usize,
-        put: impl FnOnce(&mut Parcel, usize),
+        put: impl FnOnce(&mut Piece, usize),
     ) -> Poll<Result<(usize, bool), WriteError>> {
         let mut out = locked(&self.0);
         out.writable()?;
-        let n = wanted.min(MAILBOX_BYTES - out.bytes.len());
+        let n = wanted.min(MAILBOX_BYTES - out.piece.len());
         if n == 0 && wanted > 0 {
             out.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        put(&mut out.bytes, n);
+        put(&mut out.piece, n);
         Poll::Ready(Ok((n, !core::mem::replace(&mut out.attended, true))))
     }
 
@@ -81,7 +150,7 @@ impl Outbox {
     pub(crate) fn poll_room(&self, cx: &Context<'_>, least: usize) -> Poll<Result<usize, WriteError>> {
         let mut out = locked(&self.0);
         out.writable()?;
-        let room = MAILBOX_BYTES - out.bytes.len();
+        let room = MAILBOX_BYTES - out.piece.len();
         if room < least.min(MAILBOX_BYTES) {
             out.waker = Some(cx.waker().clone());
             return Poll::Pending;
@@ -95,11 +164,11 @@ impl Outbox {
         let mut out = locked(&self.0);
         out.writable()?;
         let total: usize = parts.iter().map(|part| part.len()).sum();
-        if total > MAILBOX_BYTES - out.bytes.len() {
+        if total > MAILBOX_BYTES - out.piece.len() {
             return Ok((false, false));
         }
         for part in parts {
-            out.bytes.write(part);
+            out.piece.write(part);
         }
         Ok((true, !core::mem::replace(&mut out.attended, true)))
     }
@@ -129,21 +198,29 @@ impl Outbox {
         Poll::Pending
     }
 
-    /// The shard takes everything; `into` has to be empty.
-    pub(crate) fn collect(&self, into: &mut Parcel) -> Collected {
+    /// The shard moves what it can into the connection.
+    pub(crate) fn collect(&self, connection: &mut Connection, id: StreamId) -> Collected {
         let mut out = locked(&self.0);
-        if out.bytes.is_empty() {
-            if !out.finish {
-                out.attended = false;
-                return Collected::Nothing;
+        let Out { piece, .. } = &mut *out;
+        while !piece.is_empty() {
+            let available = piece.len();
+            let taken = connection.write_pages(id, (&mut piece.pages, &mut piece.store), available);
+            // A refusal means that the peer stopped it or all is over; an event says which.
+            let Ok(taken) = taken else { return Collected::Rest };
+            piece.advance(taken);
+            if taken < available {
+                break;
             }
-            return Collected::Finish;
         }
-        core::mem::swap(&mut out.bytes, into);
-        let waker = if out.finish { None } else { out.waker.take() };
+        let left = piece.len();
+        out.attended = left > 0;
+        // Woken for a few bytes of room, a writer would come for each packet that was acknowledged.
+        let worth_waking = !out.finish && left <= MAILBOX_BYTES / 2;
+        let waker = if worth_waking { out.waker.take() } else { None };
+        let collected = if left == 0 && out.finish { Collected::Finish } else { Collected::Rest };
         drop(out);
         waker.into_iter().for_each(Waker::wake);
-        Collected::Bytes
+        collected
     }
 
     /// The first verdict stands.
@@ -151,7 +228,7 @@ impl Outbox {
         let mut out = locked(&self.0);
         if out.over.is_none() {
             out.over = Some(verdict);
-            out.bytes = Parcel::default();
+            out.piece.close();
         }
         let waker = out.waker.take();
         drop(out);
@@ -175,7 +252,7 @@ pub(crate) struct Inbox(Mutex<In>);
 
 #[derive(Debug, Default)]
 struct In {
-    bytes: BytesMut,
+    piece: Piece,
     /// The shard left bytes behind because the box was full.
     starving: bool,
     /// What follows the bytes; `Ok` is the end of the stream.
@@ -194,14 +271,10 @@ pub(crate) enum Fetched {
 
 impl Inbox {
     /// The handle takes everything; `into` has to be empty.
-    pub(crate) fn poll_fetch(
-        &self,
-        cx: &Context<'_>,
-        into: &mut BytesMut,
-    ) -> Poll<Result<Fetched, ReadError>> {
+    pub(crate) fn poll_fetch(&self, cx: &Context<'_>, into: &mut Piece) -> Poll<Result<Fetched, ReadError>> {
         let mut inbox = locked(&self.0);
-        if !inbox.bytes.is_empty() {
-            core::mem::swap(&mut inbox.bytes, into);
+        if !inbox.piece.is_empty() {
+            into.append(&mut inbox.piece);
             let tell = core::mem::take(&mut inbox.starving);
             return Poll::Ready(Ok(if tell { Fetched::BytesAndRoom } else { Fetched::Bytes }));
         }
@@ -222,36 +295,24 @@ impl Inbox {
     /// The shard moves over what has arrived, up to `limit` bytes in the box. Returns whether the stream goes on.
     pub(crate) fn fill(&self, connection: &mut Connection, id: StreamId, limit: usize) -> bool {
         let mut inbox = locked(&self.0);
-        let before = inbox.bytes.len();
+        let before = inbox.piece.len();
         while inbox.end.is_none() {
-            if inbox.bytes.len() >= limit {
+            let piece = &mut inbox.piece;
+            let room = limit - piece.len().min(limit);
+            if room == 0 {
                 inbox.starving = true;
                 break;
             }
-            let taken = match connection.peek(id) {
-                Ok(Chunk::Data(chunk)) => {
-                    let n = chunk.len().min(limit - inbox.bytes.len());
-                    inbox.bytes.extend_from_slice(&chunk[..n]);
-                    n
-                }
-                Ok(Chunk::Blocked) => break,
-                Ok(Chunk::End) => {
-                    inbox.end = Some(Ok(()));
-                    break;
-                }
-                Err(Refused::Reset(code)) => {
-                    inbox.end = Some(Err(ReadError::Reset(code)));
-                    break;
-                }
-                Err(_) => {
-                    inbox.end = Some(Err(ReadError::Stopped));
-                    break;
-                }
-            };
-            connection.consume(id, taken).ok();
+            match connection.read_pages(id, (&mut piece.pages, &mut piece.store), room) {
+                Ok(Read::Data(n)) => piece.range.end += n as u64,
+                Ok(Read::Blocked) => break,
+                Ok(Read::End) => inbox.end = Some(Ok(())),
+                Err(Refused::Reset(code)) => inbox.end = Some(Err(ReadError::Reset(code))),
+                Err(_) => inbox.end = Some(Err(ReadError::Stopped)),
+            }
         }
         let goes_on = inbox.end.is_none();
-        let waker = if inbox.bytes.len() > before || !goes_on { inbox.waker.take() } else { None };
+        let waker = if inbox.piece.len() > before || !goes_on { inbox.waker.take() } else { None };
         drop(inbox);
         waker.into_iter().for_each(Waker::wake);
         goes_on

@@ -7,7 +7,6 @@
 pub(crate) mod door;
 mod link;
 pub(crate) mod mailbox;
-pub(crate) mod parcel;
 pub(crate) mod shared;
 
 use crate::bind::Bind;

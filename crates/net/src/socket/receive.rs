@@ -21,6 +21,8 @@ pub struct ReceiveBatch {
     blocks: Box<[u8]>,
     arrivals: [Arrival; ARRIVALS],
     trains: [Train; ARRIVALS],
+    /// The last receive call found as much as it could take.
+    full: bool,
 }
 
 impl ReceiveBatch {
@@ -30,7 +32,14 @@ impl ReceiveBatch {
             blocks: vec![0; ARRIVALS * BLOCK_BYTES].into_boxed_slice(),
             arrivals: [Arrival::EMPTY; ARRIVALS],
             trains: [Train::EMPTY; ARRIVALS],
+            full: false,
         }
+    }
+
+    /// Whether more may have been waiting than the last receive call took.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        self.full
     }
 
     /// The datagrams of the last receive call, in order of arrival.
@@ -116,11 +125,13 @@ pub(super) fn fill(
     calls: &mut u64,
 ) -> io::Result<Filled> {
     batch.trains = [Train::EMPTY; ARRIVALS];
-    let ReceiveBatch { blocks, arrivals, trains } = batch;
+    batch.full = false;
+    let ReceiveBatch { blocks, arrivals, trains, full } = batch;
     let arrived = past_disturbances(|| {
         *calls += 1;
         sys::receive(fd, blocks, arrivals)
     })?;
+    *full = arrived == ARRIVALS;
     let mut filled = Filled { datagrams: 0, cut: 0 };
     for (arrival, train) in arrivals.iter().zip(trains).take(arrived) {
         match Train::new(arrival, bound) {

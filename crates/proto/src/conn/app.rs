@@ -6,7 +6,7 @@ use crate::datagrams::DatagramStats;
 use crate::error::Refused;
 use crate::event::Event;
 use crate::stream::{Chunk, Read, StreamStats};
-use mpquic_base::{Dir, StreamId};
+use mpquic_base::{Dir, PageStore, Pages, StreamId};
 use std::collections::VecDeque;
 
 /// Header and tag of a 1-RTT packet at their longest: flags, our peer's ID, packet number, AEAD tag.
@@ -43,6 +43,21 @@ impl Connection {
     pub fn write(&mut self, id: StreamId, data: &[u8]) -> Result<usize, Refused> {
         self.require_open()?;
         self.streams.write(id, data)
+    }
+
+    /// As [`Connection::write`] for bytes in a window that has the offsets of this stream: `available` bytes from where the
+    /// last write ended. Whole pages change hands without a copy; what was taken is released from the window.
+    ///
+    /// # Errors
+    /// If the stream cannot be written to.
+    pub fn write_pages(
+        &mut self,
+        id: StreamId,
+        from: (&mut Pages, &mut PageStore),
+        available: usize,
+    ) -> Result<usize, Refused> {
+        self.require_open()?;
+        self.streams.write_pages(id, from, available)
     }
 
     /// Nothing more will be written.
@@ -87,6 +102,21 @@ impl Connection {
     pub fn read(&mut self, id: StreamId, out: &mut [u8]) -> Result<Read, Refused> {
         self.read_since_tune = true;
         self.streams.read(id, out)
+    }
+
+    /// As [`Connection::read`], but moves up to `max` bytes to a window that has the offsets of this stream. Whole pages
+    /// change hands without a copy.
+    ///
+    /// # Errors
+    /// If the stream cannot be read from.
+    pub fn read_pages(
+        &mut self,
+        id: StreamId,
+        into: (&mut Pages, &mut PageStore),
+        max: usize,
+    ) -> Result<Read, Refused> {
+        self.read_since_tune = true;
+        self.streams.read_pages(id, into, max)
     }
 
     /// Looks at what arrived in order, without a copy.

@@ -158,6 +158,10 @@ impl Connection {
         self.close.is_done()
     }
 
+    pub(crate) const fn has_route_changes(&self) -> bool {
+        self.cids.has_changes()
+    }
+
     pub(crate) fn take_route_changes(&mut self, out: &mut Vec<RouteChange>) {
         self.cids.take_changes(out);
     }

@@ -188,8 +188,11 @@ impl Connection {
         else {
             return;
         };
-        let keep = self.paths.iter().map(|p| p.recovery.pto_interval(Duration::from_millis(25))).max();
-        let keep = keep.unwrap_or_default() * 3;
+        let paths = &self.paths;
+        let keep = || {
+            let longest = paths.iter().map(|p| p.recovery.pto_interval(Duration::from_millis(25))).max();
+            longest.unwrap_or_default() * 3
+        };
         let (header, payload) = packet.split_at_mut(payload_at);
         let opened = keys.open(now, keep, (arrival.path, pn, first.key_phase()), header, payload);
         if let Err(violation) = keys.check_order() {

@@ -113,9 +113,23 @@ impl Connection {
     /// Sends the collected tokens home.
     pub(super) fn settle_tokens(&mut self, level: LevelId) {
         let mut fates = core::mem::take(&mut self.fates);
-        for token in fates.acked.drain(..) {
-            self.token_acked(level, token);
+        let mut acked = fates.acked.drain(..).peekable();
+        while let Some(token) = acked.next() {
+            let Token::Stream { id, offset, len, mut fin } = token else {
+                self.token_acked(level, token);
+                continue;
+            };
+            // Packets in a row mostly carry bytes in a row: one report for all of them.
+            let mut end = offset + u64::from(len);
+            while let Some(next) = acked.next_if(|next| next.continues(id, end)) {
+                if let Token::Stream { len, fin: last, .. } = next {
+                    end += u64::from(len);
+                    fin |= last;
+                }
+            }
+            self.streams.data_acked(id, offset..end, fin);
         }
+        drop(acked);
         for token in fates.lost.drain(..) {
             self.token_lost(level, token);
         }

@@ -75,6 +75,8 @@ pub struct Endpoint {
     connections: Slots,
     /// Our connection IDs are random and our own, so an unkeyed hash cannot be attacked.
     routes: FxHashMap<Cid, Route>,
+    /// Where the last datagram led to: those of a train lead to the same.
+    last_route: Option<(Cid, Route)>,
     /// The IDs that clients chose for their first packets; theirs to choose, hence an ordered map.
     first_dcids: BTreeMap<(Cid, SocketAddr), ConnectionId>,
     ready: VecDeque<ConnectionId>,
@@ -98,6 +100,7 @@ impl Endpoint {
             server,
             connections: Slots::default(),
             routes: FxHashMap::default(),
+            last_route: None,
             first_dcids: BTreeMap::new(),
             ready: VecDeque::new(),
             eventful: VecDeque::new(),
@@ -156,8 +159,12 @@ impl Endpoint {
             self.counters.unroutable += 1;
             return;
         };
-        let dcid = Cid::new(header.dcid());
-        let route = dcid.and_then(|dcid| self.route(&dcid, received.tuple.peer));
+        let route = match &self.last_route {
+            Some((cid, route)) if cid.as_slice() == header.dcid() => {
+                Some((route.connection, route.path, Some(route.seq)))
+            }
+            _ => Cid::new(header.dcid()).and_then(|dcid| self.route(&dcid, received.tuple.peer)),
+        };
         let Some((id, path, cid_seq)) = route else {
             return self.on_stranger(now, received, datagram);
         };
@@ -174,8 +181,9 @@ impl Endpoint {
         }
     }
 
-    fn route(&self, dcid: &Cid, peer: SocketAddr) -> Option<(ConnectionId, PathId, Option<u64>)> {
+    fn route(&mut self, dcid: &Cid, peer: SocketAddr) -> Option<(ConnectionId, PathId, Option<u64>)> {
         if let Some(route) = self.routes.get(dcid) {
+            self.last_route = Some((*dcid, *route));
             return Some((route.connection, route.path, Some(route.seq)));
         }
         self.first_dcids.get(&(*dcid, peer)).map(|id| (*id, PathId::ZERO, None))
@@ -284,6 +292,10 @@ impl Endpoint {
     }
 
     fn apply_route_changes(&mut self, id: ConnectionId) {
+        if !self.connections.get_mut(id).is_some_and(|entry| entry.connection.has_route_changes()) {
+            return;
+        }
+        self.last_route = None;
         let mut changes = core::mem::take(&mut self.changes);
         if let Some(entry) = self.connections.get_mut(id) {
             entry.connection.take_route_changes(&mut changes);
@@ -307,6 +319,7 @@ impl Endpoint {
     fn remove(&mut self, id: ConnectionId) {
         self.apply_route_changes(id);
         let Some(entry) = self.connections.remove(id) else { return };
+        self.last_route = None;
         if let Some(at) = entry.deadline {
             self.deadlines.remove(&(at, id));
         }

@@ -67,7 +67,7 @@ const fn at(ms: u64) -> Time {
 /// The peer's packet of a generation of keys arrives; the phase bit follows from it.
 fn open(keys: &mut OneRttKeys, now: Time, generation: u8) -> Result<usize, Forged> {
     let phase = generation % 2 == 1;
-    keys.open(now, KEEP, (PATH, 0, phase), &[], &mut [0, 0, 0, PEERS + generation])
+    keys.open(now, || KEEP, (PATH, 0, phase), &[], &mut [0, 0, 0, PEERS + generation])
 }
 
 /// The generation that our next packet is sealed with.
@@ -113,7 +113,7 @@ fn late_packets_under_the_old_key_open_until_the_time_given_and_then_no_more() {
 #[test]
 fn a_forged_phase_bit_does_not_update_the_keys() {
     let mut keys = keys();
-    assert_eq!(keys.open(at(0), KEEP, (PATH, 0, true), &[], &mut [0, 0, 0, PEERS]), Err(Forged));
+    assert_eq!(keys.open(at(0), || KEEP, (PATH, 0, true), &[], &mut [0, 0, 0, PEERS]), Err(Forged));
     assert!(!keys.phase());
     assert_eq!(sealing(&mut keys), 0);
     assert_eq!(open(&mut keys, at(1), 0), Ok(3));
@@ -147,7 +147,7 @@ fn after_our_own_update_the_old_key_stays_until_the_peer_has_followed_and_a_whil
 fn a_forgery_in_the_new_phase_does_not_start_the_old_keys_end() {
     let mut keys = keys();
     keys.update();
-    assert_eq!(keys.open(at(0), KEEP, (PATH, 0, true), &[], &mut [0, 0, 0, 0]), Err(Forged));
+    assert_eq!(keys.open(at(0), || KEEP, (PATH, 0, true), &[], &mut [0, 0, 0, 0]), Err(Forged));
     assert_eq!(open(&mut keys, at(10_000), 0), Ok(3));
 }
 
@@ -177,7 +177,7 @@ fn an_update_is_due_at_seven_eighths_of_the_limit_and_only_once_the_phase_is_ack
 fn forgeries_under_every_key_count_towards_one_limit() {
     let mut keys = keys();
     let garbage = |keys: &mut OneRttKeys, phase| {
-        assert_eq!(keys.open(at(0), KEEP, (PATH, 0, phase), &[], &mut [0; 4]), Err(Forged));
+        assert_eq!(keys.open(at(0), || KEEP, (PATH, 0, phase), &[], &mut [0; 4]), Err(Forged));
     };
     garbage(&mut keys, false);
     garbage(&mut keys, true);
@@ -219,7 +219,7 @@ fn an_old_key_under_a_higher_number_than_the_new_one_is_a_key_update_error() {
     keys.update();
     let opened = |keys: &mut OneRttKeys, pn, generation: u8| {
         let mut packet = [0, 0, 0, PEERS + generation];
-        keys.open(at(0), KEEP, (PATH, pn, generation % 2 == 1), &[], &mut packet)
+        keys.open(at(0), || KEEP, (PATH, pn, generation % 2 == 1), &[], &mut packet)
     };
     opened(&mut keys, 10, 1).unwrap();
     opened(&mut keys, 9, 0).unwrap();
@@ -233,7 +233,7 @@ fn a_peer_that_updates_again_early_is_followed_where_the_numbers_tell() {
     let mut keys = keys();
     let opened = |keys: &mut OneRttKeys, pn, generation: u8| {
         let mut packet = [0, 0, 0, PEERS + generation];
-        keys.open(at(0), KEEP, (PATH, pn, generation % 2 == 1), &[], &mut packet)
+        keys.open(at(0), || KEEP, (PATH, pn, generation % 2 == 1), &[], &mut packet)
     };
     opened(&mut keys, 10, 1).unwrap();
     opened(&mut keys, 20, 2).unwrap();

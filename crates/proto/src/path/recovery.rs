@@ -257,26 +257,23 @@ impl Recovery {
     ) -> Result<Newly, Violation> {
         let mut newly = Newly::default();
         let largest_before = space.sent.largest_acked();
-        let mut numbers = core::mem::take(&mut fates.numbers);
+        let mut newest = None;
         for range in ranges {
-            let seen = space.sent.acknowledge(range, &mut |pn, packet| {
+            let mut note = |pn, packet: &Sent| {
                 newly.add(pn, packet, largest_before);
-                self.delivery.on_acked(meta.now, &packet);
+                newest = newest.max(Some(pn));
+                self.delivery.on_acked(meta.now, packet);
                 if packet.state == State::Outstanding {
                     self.in_flight -= packet.flight_bytes();
                     self.loss_share -= self.loss_share * LOSS_WEIGHT;
                 }
-                numbers.push(pn);
-            });
-            if !seen {
+            };
+            if !space.sent.acknowledge(range, &mut note, &mut fates.acked) {
                 // RFC 9000 §13.1 and §21.4: a number that was never sent.
                 return Err(Violation::protocol("acknowledged a packet that was never sent"));
             }
         }
-        for pn in numbers.drain(..) {
-            fates.acked.extend(space.sent.tokens(pn));
-        }
-        fates.numbers = numbers;
+        newly.newest = newest.and_then(|pn| Some((pn, *space.sent.get(pn)?)));
         Ok(newly)
     }
 
@@ -330,8 +327,7 @@ impl Recovery {
         let patience =
             (self.rtt.smoothed().max(self.rtt.latest()) * self.time_threshold_eighths / 8).max(GRANULARITY);
         let mut lost = core::mem::take(&mut fates.numbers);
-        for pn in space.sent.outstanding().take_while(|pn| *pn < largest).collect::<Vec<_>>() {
-            let Some(packet) = space.sent.get(pn) else { continue };
+        for (pn, packet) in space.sent.open().take_while(|(pn, _)| *pn < largest) {
             let overdue_at = packet.sent_at + patience;
             if pn + self.packet_threshold <= largest || overdue_at <= now {
                 lost.push(pn);
@@ -522,7 +518,7 @@ struct Newly {
 }
 
 impl Newly {
-    fn add(&mut self, pn: u64, packet: Sent, largest_before: Option<u64>) {
+    fn add(&mut self, pn: u64, packet: &Sent, largest_before: Option<u64>) {
         self.packets += 1;
         self.eliciting |= packet.ack_eliciting;
         self.ect += u64::from(packet.ect);
@@ -538,9 +534,6 @@ impl Newly {
             self.mtu_probe = Some(packet.size);
         }
         self.largest_size = self.largest_size.max(packet.size);
-        if self.newest.is_none_or(|(newest, _)| pn > newest) {
-            self.newest = Some((pn, packet));
-        }
     }
 }
 

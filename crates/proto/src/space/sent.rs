@@ -140,17 +140,36 @@ impl SentRing {
     }
 
     pub(crate) fn tokens(&self, pn: u64) -> impl Iterator<Item = Token> + '_ {
-        let found = pn.checked_sub(self.base).and_then(|i| usize::try_from(i).ok());
-        let range = found.and_then(|i| {
-            let start = usize::try_from(self.token_starts.get(i)? - self.first_token).ok()?;
-            Some(start..start + usize::from(self.packets[i].tokens))
-        });
-        self.tokens.range(range.unwrap_or(0..0)).copied()
+        self.tokens_of(pn..pn + 1)
     }
 
-    /// Marks `range` acknowledged and calls `newly` for each packet that was not yet; false if one was never sent.
+    /// The tokens of all packets in `range` that are still in the ring, in order.
+    fn tokens_of(&self, range: Range<u64>) -> impl Iterator<Item = Token> + '_ {
+        let places = self.places(range);
+        let start_of = |i: usize| {
+            let start = self.token_starts.get(i).map(|start| start - self.first_token);
+            start.map_or(self.tokens.len(), |start| usize::try_from(start).unwrap_or(usize::MAX))
+        };
+        self.tokens.range(start_of(places.start)..start_of(places.end)).copied()
+    }
+
+    /// Where the packets of `range` are in the ring, as far as they are.
+    fn places(&self, range: Range<u64>) -> Range<usize> {
+        let place = |pn: u64| {
+            usize::try_from(pn.saturating_sub(self.base)).unwrap_or(usize::MAX).min(self.packets.len())
+        };
+        place(range.start)..place(range.end)
+    }
+
+    /// Marks `range` acknowledged, calls `newly` for each packet that was not yet, and adds their tokens to `tokens`; false
+    /// if one was never sent.
     #[must_use]
-    pub(crate) fn acknowledge(&mut self, range: Range<u64>, newly: &mut impl FnMut(u64, Sent)) -> bool {
+    pub(crate) fn acknowledge(
+        &mut self,
+        range: Range<u64>,
+        newly: &mut impl FnMut(u64, &Sent),
+        tokens: &mut Vec<Token>,
+    ) -> bool {
         if range.end > self.next_pn() {
             return false;
         }
@@ -168,15 +187,14 @@ impl SentRing {
                 Some(k) if k.start < range.end => (k.start, k.end),
                 _ => (range.end, range.end),
             };
-            for pn in at..stretch_end {
-                let Some(packet) = self.get_mut(pn) else { continue };
+            for (pn, packet) in (at..stretch_end).zip(self.packets.range_mut(self.places(at..stretch_end))) {
                 if packet.state == State::Skipped {
                     return false;
                 }
-                let before = *packet;
+                newly(pn, packet);
                 packet.state = State::Acked;
-                newly(pn, before);
             }
+            tokens.extend(self.tokens_of(at..stretch_end));
             self.acked.insert(at..stretch_end);
             at = resume;
         }
@@ -185,13 +203,17 @@ impl SentRing {
 
     /// Numbers of the packets whose fate is open, oldest first.
     pub(crate) fn outstanding(&mut self) -> impl Iterator<Item = u64> + '_ {
+        self.open().map(|(pn, _)| pn)
+    }
+
+    /// The packets whose fate is open, oldest first.
+    pub(crate) fn open(&mut self) -> impl Iterator<Item = (u64, &Sent)> + '_ {
         while self.get(self.outstanding_from).is_some_and(|p| p.state != State::Outstanding) {
             self.outstanding_from += 1;
         }
-        let skip = usize::try_from(self.outstanding_from - self.base).unwrap_or(usize::MAX);
         let from = self.outstanding_from;
-        let open = self.packets.iter().skip(skip).enumerate().filter(|(_, p)| p.state == State::Outstanding);
-        open.map(move |(i, _)| from + i as u64)
+        let left = self.packets.range(self.places(from..self.next_pn()));
+        (from..).zip(left).filter(|(_, p)| p.state == State::Outstanding)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Sent> + '_ {

@@ -4,7 +4,7 @@ use super::recv::{Look, Recv};
 use super::send::Send;
 use super::{Shared, StreamEvent, Streams};
 use crate::error::Refused;
-use mpquic_base::{Dir, StreamId};
+use mpquic_base::{Dir, PageStore, Pages, StreamId};
 
 /// What a read found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Streams {
             // What happened before is told now.
             stream.known = true;
             match stream.recv.as_ref().map_or(Look::Blocked, Recv::look) {
-                Look::Bytes(_) | Look::End => stream.tell_readable(id, &mut shared.events),
+                Look::Bytes(_) | Look::End => stream.news(id).tell_readable(&mut shared.events),
                 Look::Reset(code) => shared.events.push_back(StreamEvent::Reset(id, code)),
                 Look::Blocked | Look::Stopped => {}
             }
@@ -95,9 +95,7 @@ impl Streams {
         change: impl FnOnce(&mut Send, &mut Shared) -> R,
     ) -> Result<R, Refused> {
         self.sender(id)?;
-        let changed =
-            self.touch(id, |stream, shared| stream.send.as_mut().map(|send| change(send, shared))).flatten();
-        changed.ok_or(Refused::UnknownStream)
+        self.touch_send(id, |send, _, shared| change(send, shared)).ok_or(Refused::UnknownStream)
     }
 
     fn change_receiver<R>(
@@ -105,24 +103,42 @@ impl Streams {
         id: StreamId,
         change: impl FnOnce(&mut Recv, &mut Shared) -> R,
     ) -> Result<R, Refused> {
-        let changed = self.touch(id, |stream, shared| match &mut stream.recv {
-            Some(recv) if stream.known => Some(change(recv, shared)),
-            _ => None,
-        });
+        let changed = self.touch_recv(id, |recv, news, shared| news.known.then(|| change(recv, shared)));
         changed.flatten().ok_or(Refused::UnknownStream)
     }
 
     /// Takes as much of `data` as there is room for. Less than all of it means that `Writable` follows, or
     /// `Stopped` if the peer loses interest.
     pub(crate) fn write(&mut self, id: StreamId, data: &[u8]) -> Result<usize, Refused> {
-        let send = self.sender(id)?;
-        send.check_open()?;
-        let n = usize::try_from(Self::share(self.total_room(), send)).unwrap_or(usize::MAX).min(data.len());
+        let n = self.room(id)?.min(data.len());
         self.change_sender(id, |send, shared| {
             send.write(&mut shared.store, &data[..n]);
             send.waiting = n < data.len();
         })?;
         Ok(n)
+    }
+
+    /// As [`Streams::write`] for the first `available` bytes that are not written yet of a window with this stream's
+    /// offsets; whole pages change hands.
+    pub(crate) fn write_pages(
+        &mut self,
+        id: StreamId,
+        from: (&mut Pages, &mut PageStore),
+        available: usize,
+    ) -> Result<usize, Refused> {
+        let n = self.room(id)?.min(available);
+        self.change_sender(id, |send, shared| {
+            send.write_pages(&mut shared.store, from, n as u64);
+            send.waiting = n < available;
+        })?;
+        Ok(n)
+    }
+
+    /// What may be written to this stream now.
+    fn room(&self, id: StreamId) -> Result<usize, Refused> {
+        let send = self.sender(id)?;
+        send.check_open()?;
+        Ok(usize::try_from(Self::share(self.total_room(), send)).unwrap_or(usize::MAX))
     }
 
     /// What all send buffers together may take now.
@@ -150,7 +166,7 @@ impl Streams {
             if free == 0 {
                 return None;
             }
-            let id = self.waiting.pop_front()?;
+            let id = self.queues.waiting.pop_front()?;
             let Some(stream) = self.table.get_mut(&id) else { continue };
             stream.listed.waiting = false;
             let Some(send) = &mut stream.send else { continue };
@@ -188,12 +204,12 @@ impl Streams {
             return Ok(());
         }
         if stream.listed.again {
-            self.again.remove(before, id);
-            self.again.push(priority, id);
+            self.queues.again.remove(before, id);
+            self.queues.again.push(priority, id);
         }
         if stream.listed.fresh {
-            self.fresh.remove(before, id);
-            self.fresh.push(priority, id);
+            self.queues.fresh.remove(before, id);
+            self.queues.fresh.push(priority, id);
         }
         Ok(())
     }
@@ -201,11 +217,29 @@ impl Streams {
     /// Copies the next bytes. A stream that ended or was reset stays in the table until this, [`Streams::peek`] or
     /// [`Streams::stop`] made the application know.
     pub(crate) fn read(&mut self, id: StreamId, out: &mut [u8]) -> Result<Read, Refused> {
+        self.read_with(id, |recv, shared| recv.read(shared, out))
+    }
+
+    /// As [`Streams::read`], but moves up to `max` bytes to a window with this stream's offsets; whole pages change hands.
+    pub(crate) fn read_pages(
+        &mut self,
+        id: StreamId,
+        into: (&mut Pages, &mut PageStore),
+        max: usize,
+    ) -> Result<Read, Refused> {
+        self.read_with(id, |recv, shared| recv.read_pages(shared, into, max))
+    }
+
+    fn read_with(
+        &mut self,
+        id: StreamId,
+        read: impl FnOnce(&mut Recv, &mut Shared) -> usize,
+    ) -> Result<Read, Refused> {
         self.change_receiver(id, |recv, shared| {
             let look = recv.look();
             recv.told();
             match look {
-                Look::Bytes(_) => Ok(Read::Data(recv.read(shared, out))),
+                Look::Bytes(_) => Ok(Read::Data(read(recv, shared))),
                 Look::Blocked => Ok(Read::Blocked),
                 Look::End => Ok(Read::End),
                 Look::Reset(code) => Err(Refused::Reset(code)),

@@ -144,7 +144,7 @@ struct Tally {
     fresh: u64,
     bare_fins: u64,
     again: u64,
-    /// Streams with a frame other than STREAM to write.
+    /// Halves of streams with a frame other than STREAM to write.
     control: u64,
     held: u64,
     moving: u64,
@@ -165,33 +165,103 @@ impl Tally {
 
 impl Stream {
     fn tally(&self) -> Tally {
-        let mut tally = Tally { control: u64::from(self.wants_control()), ..Tally::default() };
+        let mut tally = Tally::default();
         if let Some(send) = &self.send {
-            tally.fresh = send.fresh();
-            tally.bare_fins = u64::from(send.bare_fin());
-            tally.again = send.again();
-            tally.held = send.held();
-            tally.moving = send.moving();
+            tally.exchange(&Tally::default(), &send.tally());
         }
         if let Some(recv) = &self.recv {
-            tally.unread = recv.unread();
+            tally.exchange(&Tally::default(), &recv.tally());
         }
         tally
-    }
-
-    fn wants_control(&self) -> bool {
-        self.send.as_ref().is_some_and(|s| s.reset_due().is_some() || s.blocked().is_some())
-            || self.recv.as_ref().is_some_and(|r| r.stop_due().is_some() || r.credit_due())
     }
 
     fn is_done(&self) -> bool {
         self.send.as_ref().is_none_or(Send::is_done) && self.recv.as_ref().is_none_or(Recv::is_done)
     }
 
-    fn tell_readable(&mut self, id: StreamId, events: &mut VecDeque<StreamEvent>) {
-        if self.known && !self.readable_pending {
-            self.readable_pending = true;
-            events.push_back(StreamEvent::Readable(id));
+    const fn news(&mut self, id: StreamId) -> News<'_> {
+        News { id, known: self.known, readable_pending: &mut self.readable_pending }
+    }
+}
+
+/// What the application hears of a stream's receiving half.
+struct News<'a> {
+    id: StreamId,
+    known: bool,
+    readable_pending: &'a mut bool,
+}
+
+impl News<'_> {
+    fn tell_readable(&mut self, events: &mut VecDeque<StreamEvent>) {
+        if self.known && !core::mem::replace(self.readable_pending, true) {
+            events.push_back(StreamEvent::Readable(self.id));
+        }
+    }
+}
+
+/// Streams that wait for something to be done about them.
+#[derive(Debug, Default)]
+struct Queues {
+    /// Streams with something to send that needs no credit: lost bytes, and a FIN on its own.
+    again: Ready,
+    /// Streams with bytes that were never sent.
+    fresh: Ready,
+    control: VecDeque<StreamId>,
+    /// Streams whose application waits for room in the send buffers.
+    waiting: VecDeque<StreamId>,
+    /// Streams whose receive window may deserve to grow.
+    tuning: Vec<StreamId>,
+}
+
+impl Queues {
+    /// The sending half changed: it stands in every queue in which it has business.
+    fn list_sender(&mut self, send: &Send, tally: &Tally, listed: &mut Listed, id: StreamId) {
+        if send.wants_again() && !listed.again {
+            listed.again = true;
+            self.again.push(send.priority, id);
+        }
+        if tally.fresh > 0 && !listed.fresh {
+            listed.fresh = true;
+            self.fresh.push(send.priority, id);
+        }
+        if send.waiting && !listed.waiting {
+            listed.waiting = true;
+            self.waiting.push_back(id);
+        }
+        self.list_control(tally, listed, id);
+    }
+
+    fn list_receiver(&mut self, recv: &Recv, tally: &Tally, listed: &mut Listed, id: StreamId) {
+        if !listed.tuning && recv.worth_tuning() {
+            listed.tuning = true;
+            self.tuning.push(id);
+        }
+        self.list_control(tally, listed, id);
+    }
+
+    fn list_control(&mut self, tally: &Tally, listed: &mut Listed, id: StreamId) {
+        if tally.control > 0 && !listed.control {
+            listed.control = true;
+            self.control.push_back(id);
+        }
+    }
+
+    /// Rare: a stream is mostly in no queue any more when it ends.
+    fn remove(&mut self, listed: Listed, priority: i32, id: StreamId) {
+        if listed.again {
+            self.again.remove(priority, id);
+        }
+        if listed.fresh {
+            self.fresh.remove(priority, id);
+        }
+        if listed.control {
+            self.control.retain(|queued| *queued != id);
+        }
+        if listed.waiting {
+            self.waiting.retain(|queued| *queued != id);
+        }
+        if listed.tuning {
+            self.tuning.retain(|queued| *queued != id);
         }
     }
 }
@@ -261,15 +331,7 @@ pub(crate) struct Streams {
     theirs: PerDir<Theirs>,
     shared: Shared,
     sums: Tally,
-    /// Streams with something to send that needs no credit: lost bytes, and a FIN on its own.
-    again: Ready,
-    /// Streams with bytes that were never sent.
-    fresh: Ready,
-    control: VecDeque<StreamId>,
-    /// Streams whose application waits for room in the send buffers.
-    waiting: VecDeque<StreamId>,
-    /// Streams whose receive window may deserve to grow.
-    tuning: Vec<StreamId>,
+    queues: Queues,
     /// What the network can use of the send buffers.
     send_window_hint: u64,
 }
@@ -296,11 +358,7 @@ impl Streams {
                 events: VecDeque::new(),
             },
             sums: Tally::default(),
-            again: Ready::default(),
-            fresh: Ready::default(),
-            control: VecDeque::new(),
-            waiting: VecDeque::new(),
-            tuning: Vec::new(),
+            queues: Queues::default(),
             send_window_hint: 0,
         }
     }
@@ -310,32 +368,62 @@ impl Streams {
         let stream = self.table.get_mut(&id)?;
         let before = stream.tally();
         let result = change(stream, &mut self.shared);
-        let after = stream.tally();
+        let Stream { send, recv, listed, .. } = stream;
+        let mut after = Tally::default();
+        if let Some(send) = send {
+            let tally = send.tally();
+            self.queues.list_sender(send, &tally, listed, id);
+            after.exchange(&Tally::default(), &tally);
+        }
+        if let Some(recv) = recv {
+            let tally = recv.tally();
+            self.queues.list_receiver(recv, &tally, listed, id);
+            after.exchange(&Tally::default(), &tally);
+        }
         self.sums.exchange(&before, &after);
-        let over = stream.is_done();
-        if let Some(send) = &stream.send {
-            if send.wants_again() && !stream.listed.again {
-                stream.listed.again = true;
-                self.again.push(send.priority, id);
-            }
-            if after.fresh > 0 && !stream.listed.fresh {
-                stream.listed.fresh = true;
-                self.fresh.push(send.priority, id);
-            }
-            if send.waiting && !stream.listed.waiting {
-                stream.listed.waiting = true;
-                self.waiting.push_back(id);
-            }
+        if stream.is_done() {
+            self.forget(id);
         }
-        if after.control > 0 && !stream.listed.control {
-            stream.listed.control = true;
-            self.control.push_back(id);
+        Some(result)
+    }
+
+    /// As [`Streams::touch`] for a change that only the sending half notices: what every packet and every
+    /// acknowledgement goes through.
+    #[inline]
+    fn touch_send<R>(
+        &mut self,
+        id: StreamId,
+        change: impl FnOnce(&mut Send, &mut Listed, &mut Shared) -> R,
+    ) -> Option<R> {
+        let stream = self.table.get_mut(&id)?;
+        let Stream { send: Some(send), listed, .. } = stream else { return None };
+        let before = send.tally();
+        let result = change(send, listed, &mut self.shared);
+        let after = send.tally();
+        self.sums.exchange(&before, &after);
+        self.queues.list_sender(send, &after, listed, id);
+        if send.is_done() && stream.is_done() {
+            self.forget(id);
         }
-        if !stream.listed.tuning && stream.recv.as_ref().is_some_and(Recv::worth_tuning) {
-            stream.listed.tuning = true;
-            self.tuning.push(id);
-        }
-        if over {
+        Some(result)
+    }
+
+    /// The same for a change that only the receiving half notices.
+    #[inline]
+    fn touch_recv<R>(
+        &mut self,
+        id: StreamId,
+        change: impl FnOnce(&mut Recv, &mut News<'_>, &mut Shared) -> R,
+    ) -> Option<R> {
+        let stream = self.table.get_mut(&id)?;
+        let Stream { recv: Some(recv), listed, known, readable_pending, .. } = stream else { return None };
+        let before = recv.tally();
+        let mut news = News { id, known: *known, readable_pending };
+        let result = change(recv, &mut news, &mut self.shared);
+        let after = recv.tally();
+        self.sums.exchange(&before, &after);
+        self.queues.list_receiver(recv, &after, listed, id);
+        if recv.is_done() && stream.is_done() {
             self.forget(id);
         }
         Some(result)
@@ -346,22 +434,7 @@ impl Streams {
         let Some(stream) = self.table.remove(&id) else { return };
         self.sums.exchange(&stream.tally(), &Tally::default());
         let priority = stream.send.map_or(0, |s| s.priority);
-        // Rare: a stream is mostly in no queue any more when it ends.
-        if stream.listed.again {
-            self.again.remove(priority, id);
-        }
-        if stream.listed.fresh {
-            self.fresh.remove(priority, id);
-        }
-        if stream.listed.control {
-            self.control.retain(|queued| *queued != id);
-        }
-        if stream.listed.waiting {
-            self.waiting.retain(|queued| *queued != id);
-        }
-        if stream.listed.tuning {
-            self.tuning.retain(|queued| *queued != id);
-        }
+        self.queues.remove(stream.listed, priority, id);
         if id.opener() != self.role {
             self.theirs.get_mut(id.dir()).window.consume(1);
         }
@@ -389,16 +462,16 @@ impl Streams {
     pub(crate) fn tune(&mut self, now: Time, slowest_rtt: Duration) {
         self.shared.receive.tune(now, slowest_rtt);
         // Whatever stays worth it queues again behind these.
-        let listed = self.tuning.len();
+        let listed = self.queues.tuning.len();
         for i in 0..listed {
-            self.touch(self.tuning[i], |stream, _| {
+            self.touch(self.queues.tuning[i], |stream, _| {
                 stream.listed.tuning = false;
                 if let Some(window) = stream.recv.as_mut().and_then(Recv::window) {
                     window.tune(now, slowest_rtt);
                 }
             });
         }
-        self.tuning.drain(..listed);
+        self.queues.tuning.drain(..listed);
     }
 
     /// How many bytes in flight and in waiting are of use: twice the sum of the congestion windows.

@@ -91,12 +91,11 @@ impl Streams {
         fin: bool,
     ) -> Result<Absorbed, Violation> {
         self.admit(id, Half::Recv)?;
-        let absorbed = self.touch(id, |stream, shared| {
-            let Some(recv) = &mut stream.recv else { return Ok(Absorbed::Yes) };
+        let absorbed = self.touch_recv(id, |recv, news, shared| {
             let before = recv.horizon();
             let absorbed = recv.on_data(shared, offset, data, fin)?;
             if recv.horizon() != before {
-                stream.tell_readable(id, &mut shared.events);
+                news.tell_readable(&mut shared.events);
             }
             Ok(absorbed)
         });

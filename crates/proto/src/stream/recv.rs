@@ -3,8 +3,8 @@
 //! Owns the bytes that arrived and were not read, the final size, and the credit of this stream. It charges the
 //! connection's window for what it accepts; it does not know other streams, events or the table.
 
-use super::Shared;
 use super::flow::Window;
+use super::{Shared, Tally};
 use crate::error::Violation;
 use mpquic_base::{PageStore, Pages, RangeSet};
 use mpquic_wire::{Code, VARINT_MAX};
@@ -247,6 +247,20 @@ impl Recv {
         n
     }
 
+    /// Moves up to `max` bytes to a window that has the offsets of this stream; the caller looked and found bytes.
+    pub(super) fn read_pages(
+        &mut self,
+        shared: &mut Shared,
+        into: (&mut Pages, &mut PageStore),
+        max: usize,
+    ) -> usize {
+        let from = self.window.consumed();
+        let n = usize::try_from(self.prefix - from).unwrap_or(usize::MAX).min(max);
+        into.0.adopt(into.1, &mut self.pages, &mut shared.store, from..from + n as u64);
+        self.skip(shared, n as u64);
+        n
+    }
+
     /// The next bytes as far as they lie together.
     pub(super) fn chunk(&self) -> &[u8] {
         let available = usize::try_from(self.prefix - self.window.consumed()).unwrap_or(usize::MAX);
@@ -326,8 +340,11 @@ impl Recv {
         self.window.size()
     }
 
-    pub(super) fn unread(&self) -> u64 {
-        self.unread
+    /// What this half adds to the sums.
+    #[inline]
+    pub(super) fn tally(&self) -> Tally {
+        let control = u64::from(self.stop_due().is_some() || self.credit_due());
+        Tally { control, unread: self.unread, ..Tally::default() }
     }
 
     /// Nothing will come, nothing is held, and the application knows.

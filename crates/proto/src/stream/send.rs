@@ -3,8 +3,8 @@
 //! Owns the bytes from the application's write until their acknowledgement, and what became of each of them. It
 //! charges the connection's credit for what it sends first; it does not know other streams, events or the table.
 
-use super::Shared;
 use super::flow::Credit;
+use super::{Shared, Tally};
 use crate::error::Refused;
 use crate::frames::Frames;
 use core::ops::Range;
@@ -99,6 +99,14 @@ impl Send {
     pub(super) fn write(&mut self, store: &mut PageStore, data: &[u8]) {
         self.pages.write(store, self.written, data);
         self.written += data.len() as u64;
+    }
+
+    /// Moves `n` bytes over from a window that has the offsets of this stream.
+    pub(super) fn write_pages(&mut self, store: &mut PageStore, from: (&mut Pages, &mut PageStore), n: u64) {
+        let range = self.written..self.written + n;
+        self.pages.adopt(store, from.0, from.1, range);
+        self.written += n;
+        from.0.release(from.1, self.written);
     }
 
     pub(super) fn finish(&mut self) -> Result<(), Refused> {
@@ -323,6 +331,20 @@ impl Send {
     /// Bytes that are in flight or could be.
     pub(super) fn moving(&self) -> u64 {
         self.held() - self.ahead_bytes - self.stalled()
+    }
+
+    /// What this half adds to the sums.
+    #[inline]
+    pub(super) fn tally(&self) -> Tally {
+        Tally {
+            fresh: self.fresh(),
+            bare_fins: u64::from(self.bare_fin()),
+            again: self.again(),
+            control: u64::from(self.reset_due().is_some() || self.blocked().is_some()),
+            held: self.held(),
+            moving: self.moving(),
+            unread: 0,
+        }
     }
 
     pub(super) fn is_done(&self) -> bool {

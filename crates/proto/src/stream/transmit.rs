@@ -6,6 +6,7 @@
 use super::send::Wrote;
 use super::{Sendable, Stream, StreamEvent, Streams};
 use crate::frames::{Frames, Token};
+use core::ops::Range;
 use mpquic_base::{Dir, StreamId};
 use mpquic_wire::Frame;
 
@@ -41,7 +42,7 @@ impl Streams {
         if !self.write_connection_control(frames) {
             return;
         }
-        while let Some(id) = self.control.front().copied() {
+        while let Some(id) = self.queues.control.front().copied() {
             let written = self.touch(id, |stream, _| {
                 let all = stream.write_control(id, frames);
                 stream.listed.control = !all;
@@ -51,7 +52,7 @@ impl Streams {
                 return;
             }
             // `touch` saw a stream that is listed no more and wants nothing: it did not queue it again.
-            self.control.pop_front();
+            self.queues.control.pop_front();
         }
     }
 
@@ -91,32 +92,30 @@ impl Streams {
 
     /// Fills the packet: first what was lost, then what was never sent.
     pub(crate) fn write_data(&mut self, frames: &mut Frames<'_>) {
-        while let Some(id) = self.again.front() {
-            let wrote = self.touch(id, |stream, _| {
-                let Some(send) = &mut stream.send else { return (Wrote::Nothing, false) };
+        while let Some(id) = self.queues.again.front() {
+            let wrote = self.touch_send(id, |send, listed, _| {
                 let wrote = send.write_again(id, frames);
-                stream.listed.again = send.wants_again();
-                (wrote, stream.listed.again)
+                listed.again = send.wants_again();
+                (wrote, listed.again)
             });
             match wrote {
                 Some((Wrote::Full, _)) => return,
-                Some((Wrote::Bytes(n), true)) => self.again.charge(n),
-                _ => self.again.pop(),
+                Some((Wrote::Bytes(n), true)) => self.queues.again.charge(n),
+                _ => self.queues.again.pop(),
             }
         }
         while self.shared.send.left() > 0
-            && let Some(id) = self.fresh.front()
+            && let Some(id) = self.queues.fresh.front()
         {
-            let wrote = self.touch(id, |stream, shared| {
-                let Some(send) = &mut stream.send else { return (Wrote::Nothing, false) };
+            let wrote = self.touch_send(id, |send, listed, shared| {
                 let wrote = send.write_fresh(id, shared, frames);
-                stream.listed.fresh = send.fresh() > 0;
-                (wrote, stream.listed.fresh)
+                listed.fresh = send.fresh() > 0;
+                (wrote, listed.fresh)
             });
             match wrote {
                 Some((Wrote::Full, _)) => return,
-                Some((Wrote::Bytes(n), true)) => self.fresh.charge(n),
-                _ => self.fresh.pop(),
+                Some((Wrote::Bytes(n), true)) => self.queues.fresh.charge(n),
+                _ => self.queues.fresh.pop(),
             }
         }
     }
@@ -124,22 +123,22 @@ impl Streams {
     pub(crate) fn acked(&mut self, token: Token) {
         match token {
             Token::Stream { id, offset, len, fin } => {
-                self.touch(id, |stream, shared| {
-                    let Some(send) = &mut stream.send else { return };
-                    if send.acked(&mut shared.store, offset..offset + u64::from(len), fin) {
-                        shared.events.push_back(StreamEvent::Finished(id));
-                    }
-                });
+                self.data_acked(id, offset..offset + u64::from(len), fin);
             }
             Token::ResetStream(id) => {
-                self.touch(id, |stream, _| {
-                    if let Some(send) = &mut stream.send {
-                        send.reset_acked();
-                    }
-                });
+                self.touch_send(id, |send, _, _| send.reset_acked());
             }
             _ => {} // the value has arrived, and nothing waited for that
         }
+    }
+
+    /// Data of one or of several frames has arrived.
+    pub(crate) fn data_acked(&mut self, id: StreamId, range: Range<u64>, fin: bool) {
+        self.touch_send(id, |send, _, shared| {
+            if send.acked(&mut shared.store, range, fin) {
+                shared.events.push_back(StreamEvent::Finished(id));
+            }
+        });
     }
 
     pub(crate) fn lost(&mut self, token: Token) {

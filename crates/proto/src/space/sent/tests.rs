@@ -26,7 +26,7 @@ fn ring(n: u64) -> SentRing {
 /// What an ACK of `range` newly acknowledges; `None` if it was refused.
 fn ack(ring: &mut SentRing, range: Range<u64>) -> Option<Vec<u64>> {
     let mut newly = Vec::new();
-    ring.acknowledge(range, &mut |pn, _| newly.push(pn)).then_some(newly)
+    ring.acknowledge(range, &mut |pn, _| newly.push(pn), &mut Vec::new()).then_some(newly)
 }
 
 fn outstanding(ring: &mut SentRing) -> Vec<u64> {
@@ -102,7 +102,7 @@ fn the_state_before_the_ack_tells_a_late_one_from_a_timely_one() {
     ring.get_mut(1).unwrap().state = State::Lost;
     ring.get_mut(2).unwrap().state = State::Orphaned;
     let mut seen = Vec::new();
-    assert!(ring.acknowledge(0..4, &mut |pn, before| seen.push((pn, before.state))));
+    assert!(ring.acknowledge(0..4, &mut |pn, before| seen.push((pn, before.state)), &mut Vec::new()));
     let expected = [(0, State::Outstanding), (1, State::Lost), (2, State::Orphaned), (3, State::Outstanding)];
     assert_eq!(seen, expected);
     assert!(ring.iter().all(|p| p.state == State::Acked));

@@ -3,7 +3,7 @@
 use super::{KIB, Packet, Seen, absorb, audit, pack};
 use crate::error::Refused;
 use crate::stream::{Absorbed, Read, StreamConfig, StreamEvent, StreamLimits, Streams};
-use mpquic_base::{Dir, Duration, Rng, Role, StreamId, Time};
+use mpquic_base::{Dir, Duration, PageStore, Pages, Rng, Role, StreamId, Time};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -280,10 +280,17 @@ impl World {
                 continue;
             }
             while out.may && out.written < out.target {
-                let n = (1 + self.rng.below(5000)).min(out.target - out.written);
+                let n = (1 + self.rng.below(14_000)).min(out.target - out.written);
                 let bytes: Vec<u8> =
                     (out.written..out.written + n).map(|at| byte(id, side.role, at)).collect();
-                match side.streams.write(id, &bytes) {
+                let wrote = if self.rng.chance(0.5) {
+                    side.streams.write(id, &bytes)
+                } else {
+                    let (mut pages, mut store) = (Pages::new(), PageStore::new());
+                    pages.write(&mut store, out.written, &bytes);
+                    side.streams.write_pages(id, (&mut pages, &mut store), bytes.len())
+                };
+                match wrote {
                     Ok(taken) => {
                         out.written += taken as u64;
                         out.may = taken as u64 == n;
@@ -310,7 +317,7 @@ impl World {
     fn read(&mut self, side: usize, mischief: f64) {
         let context = self.context.as_str();
         let side = &mut self.sides[side];
-        let mut buffer = [0; 3000];
+        let mut buffer = [0; 9000];
         for (&id, input) in side.input.iter_mut().filter(|(_, input)| input.end.is_none()) {
             if self.rng.chance(mischief) {
                 let code = self.rng.below(1 << 20);
@@ -319,8 +326,18 @@ impl World {
                 continue;
             }
             while input.may && input.end.is_none() {
-                let room = 1 + usize::try_from(self.rng.below(3000)).unwrap();
-                match side.streams.read(id, &mut buffer[..room.min(3000)]) {
+                let room = 1 + usize::try_from(self.rng.below(9000)).unwrap();
+                let read = if self.rng.chance(0.5) {
+                    side.streams.read(id, &mut buffer[..room])
+                } else {
+                    let (mut pages, mut store) = (Pages::new(), PageStore::new());
+                    let read = side.streams.read_pages(id, (&mut pages, &mut store), room);
+                    if let Ok(Read::Data(n)) = read {
+                        pages.read(input.read, &mut buffer[..n]);
+                    }
+                    read
+                };
+                match read {
                     Ok(Read::Data(n)) => {
                         for &got in &buffer[..n] {
                             let want = byte(id, side.role.peer(), input.read);
@@ -470,8 +487,11 @@ impl World {
             let stats = side.streams.stats();
             assert_eq!((stats.open, stats.held_bytes, stats.fragments), (0, 0, 0), "{context}: {stats:?}");
             assert_eq!(side.streams.sums, super::Tally::default(), "{context}");
-            assert!(side.streams.control.is_empty() && side.streams.waiting.is_empty(), "{context}");
-            let queued = side.streams.again.front().or(side.streams.fresh.front());
+            assert!(
+                side.streams.queues.control.is_empty() && side.streams.queues.waiting.is_empty(),
+                "{context}"
+            );
+            let queued = side.streams.queues.again.front().or(side.streams.queues.fresh.front());
             assert_eq!(queued, None, "{context}");
         }
     }

@@ -221,7 +221,7 @@ fn a_stream_that_ends_while_queued_leaves_its_queues() {
     s.reset(high, 0).unwrap();
     let reset = control(&mut s);
     acked(&mut s, &[reset]);
-    assert_eq!((s.stats().open, s.fresh.front()), (1, Some(low)));
+    assert_eq!((s.stats().open, s.queues.fresh.front()), (1, Some(low)));
     flush(&mut s);
-    assert_eq!(s.fresh.front(), None);
+    assert_eq!(s.queues.fresh.front(), None);
 }
