@@ -1,5 +1,6 @@
 //! What a client and a server are told before they begin.
 
+use crate::threads::Threads;
 use mpquic_proto::TransportConfig;
 use mpquic_tls::{ConfigError, Identity, Pin};
 use std::sync::Arc;
@@ -50,6 +51,7 @@ impl ClientConfig {
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     pub(crate) proto: mpquic_proto::ServerConfig,
+    pub(crate) threads: Threads,
 }
 
 impl ServerConfig {
@@ -78,7 +80,7 @@ impl ServerConfig {
             transport,
             max_connections: CONNECTIONS_MAX,
         };
-        Ok(Self { proto })
+        Ok(Self { proto, threads: Threads::default() })
     }
 
     #[must_use]
@@ -91,6 +93,20 @@ impl ServerConfig {
     #[must_use]
     pub fn max_connections(mut self, max: usize) -> Self {
         self.proto.max_connections = max;
+        self
+    }
+
+    /// Protocol threads, 1 to 64; 1 unless told otherwise. See [`Threads::shards`].
+    #[must_use]
+    pub fn shards(mut self, shards: u16) -> Self {
+        self.threads.shards = shards;
+        self
+    }
+
+    /// How the endpoint uses its host's processors.
+    #[must_use]
+    pub fn threads(mut self, threads: Threads) -> Self {
+        self.threads = threads;
         self
     }
 }

@@ -247,7 +247,7 @@ impl Endpoint {
             Reading::Retried { original } => Proof { validated: true, original: Some(original) },
             Reading::Returning { nonce } => {
                 Proof { validated: self.seat.commons.gate().spent.spend(nonce), original: None }
-            },
+            }
             Reading::Nothing => Proof { validated: false, original: None },
             Reading::InvalidRetry => {
                 // RFC 9000 §8.1.2: better an error now than a client that waits in vain.
@@ -282,7 +282,10 @@ impl Endpoint {
 
     /// RFC 9000 §6.1: only for a datagram large enough to open a connection, so that nothing is amplified.
     fn negotiate_version(&mut self, now: Time, tuple: FourTuple, len: usize, dcid: &[u8], scid: &[u8]) {
-        if len < INITIAL_DATAGRAM_MIN || self.replies.len() >= REPLIES_MAX || !self.seat.commons.gate().answers.take(now) {
+        if len < INITIAL_DATAGRAM_MIN
+            || self.replies.len() >= REPLIES_MAX
+            || !self.seat.commons.gate().answers.take(now)
+        {
             self.counters.unroutable += 1;
             return;
         }

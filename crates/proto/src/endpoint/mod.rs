@@ -102,7 +102,8 @@ impl Endpoint {
     /// As [`Endpoint::new`], one shard of several. All shards have the same `server`, and each its own `rng` and seat.
     #[must_use]
     pub fn seated(server: Option<ServerConfig>, rng: Rng, seat: Seat) -> Self {
-        let resets = Resets::new(&seat, server.as_ref().map(|s| Arc::clone(&s.crypto) as Arc<dyn ResetTokens>));
+        let resets =
+            Resets::new(&seat, server.as_ref().map(|s| Arc::clone(&s.crypto) as Arc<dyn ResetTokens>));
         Self {
             rng,
             server,
@@ -230,6 +231,14 @@ impl Endpoint {
         if let Some(entry) = self.connections.get_mut(id) {
             entry.connection.settle(now, tag, fate);
             self.touch(id);
+        }
+    }
+
+    /// The link lets a transmission of connection `id` leave no earlier than `until`: its path plans what follows after
+    /// that.
+    pub fn hold_back(&mut self, id: ConnectionId, tag: Tag, until: Time) {
+        if let Some(entry) = self.connections.get_mut(id) {
+            entry.connection.hold_back(tag, until);
         }
     }
 

@@ -62,13 +62,7 @@ impl Resets {
 
 impl Endpoint {
     /// A 1-RTT packet for nobody: the peer's way of saying that it forgot a connection, or ours to say so.
-    pub(super) fn on_unknown_short(
-        &mut self,
-        now: Time,
-        received: Received,
-        short: &Short,
-        datagram: &[u8],
-    ) {
+    pub(super) fn on_unknown_short(&mut self, now: Time, received: Received, short: &Short, datagram: &[u8]) {
         let Some(tail) = datagram.last_chunk().filter(|_| datagram.len() >= RESET_LEN_MIN) else { return };
         let owner = self.resets.find(tail);
         if let Some(Owner { shard, .. }) = owner.filter(|owner| owner.shard != self.seat.shard()) {
