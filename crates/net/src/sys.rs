@@ -40,6 +40,15 @@ pub(crate) fn set_option(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: c
     check(result).map(drop)
 }
 
+#[cfg(test)]
+pub(crate) fn option(fd: BorrowedFd<'_>, level: c_int, name: c_int) -> io::Result<c_int> {
+    let (mut value, mut len) = (0, socklen(size_of::<c_int>()));
+    // SAFETY: the pointer and the length describe `value`, which lives through the call.
+    let result =
+        unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut len) };
+    check(result).map(|_| value)
+}
+
 /// An option whose value is a structure, given as its bytes.
 pub(crate) fn set_option_bytes(
     fd: BorrowedFd<'_>,
