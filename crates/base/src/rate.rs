@@ -76,3 +76,18 @@ impl fmt::Debug for Rate {
         write!(f, "{}.{:03}Mbit/s", self.bits_per_second() / 1_000_000, self.bits_per_second() / 1000 % 1000)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Rate;
+    use core::time::Duration;
+
+    #[test]
+    fn delays_are_exact() {
+        let delay = |rate: Rate, bytes| rate.delay(bytes);
+        assert_eq!(delay(Rate::from_bytes_per_second(1_200_000), 1200), Duration::from_millis(1));
+        assert_eq!(delay(Rate::from_bits_per_second(100_000_000), 1500), Duration::from_micros(120));
+        assert_eq!(delay(Rate::ZERO, u64::MAX), Duration::ZERO, "no rate, no delay");
+        assert_eq!(delay(Rate::from_bytes_per_second(1), u64::MAX), Duration::from_nanos(u64::MAX));
+    }
+}

@@ -1,7 +1,9 @@
 //! The application inside a shard: what it is told, and what it may reach.
 
+use crate::shard::{ShardCounters, ShardStats};
+use core::fmt;
 use mpquic_base::{FourTuple, Time};
-use mpquic_net::Socket;
+use mpquic_net::{PoolStats, Socket};
 use mpquic_proto::{ClientConfig, ConnectError, Connection, ConnectionId, Endpoint, Event};
 use std::io;
 use std::net::SocketAddr;
@@ -47,12 +49,25 @@ pub(crate) enum SocketWish {
     Remove(SocketAddr),
 }
 
+/// What a shard holds and has counted, beside its endpoint.
+pub(crate) struct Holds {
+    pub(crate) counters: ShardCounters,
+    pub(crate) pool: PoolStats,
+    pub(crate) waiting: usize,
+}
+
 /// What an [`App`] sees of its shard: the time and the connections.
-#[derive(Debug)]
 pub struct Cx<'a> {
     pub(crate) now: Time,
     pub(crate) endpoint: &'a mut Endpoint,
     pub(crate) wishes: &'a mut Vec<SocketWish>,
+    pub(crate) holds: &'a dyn Fn() -> Holds,
+}
+
+impl fmt::Debug for Cx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cx").field("now", &self.now).field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
 }
 
 impl Cx<'_> {
@@ -90,6 +105,14 @@ impl Cx<'_> {
     #[must_use]
     pub fn peek(&self, id: ConnectionId) -> Option<&Connection> {
         self.endpoint.peek(id)
+    }
+
+    /// What the shard has done so far and holds now.
+    #[must_use]
+    pub fn stats(&self) -> ShardStats {
+        let Holds { counters, pool, waiting } = (self.holds)();
+        let (endpoint, connections) = (self.endpoint.counters(), self.endpoint.len());
+        ShardStats { counters, endpoint, pool, waiting, connections }
     }
 
     /// Begins a connection; [`Event::Connected`] or [`Event::Closed`] follows.

@@ -19,6 +19,23 @@ pub trait Io {
     /// until the socket has room, and having room must end the driver's wait.
     fn send(&mut self, socket: u16, batch: &Batch<'_>) -> SendOutcome;
 
+    /// As [`Io::send`], for a batch that is not to leave before `at`: the world may hold it until then if
+    /// [`Io::holds_until_due`] says so.
+    fn send_at(&mut self, socket: u16, batch: &Batch<'_>, _at: Time) -> SendOutcome {
+        self.send(socket, batch)
+    }
+
+    /// Batches for this socket need not wait in the wheel: the world holds them until their time.
+    fn holds_until_due(&self, _socket: u16) -> bool {
+        false
+    }
+
+    /// Books a batch, meant to leave at `at`, on the link behind the socket, and says when the link's
+    /// limit lets it.
+    fn book(&self, _socket: u16, _batch: &Batch<'_>, at: Time) -> Time {
+        at
+    }
+
     /// Whether somebody asked for the application's attention since the last call.
     fn take_woken(&mut self) -> bool;
 

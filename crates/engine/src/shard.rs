@@ -7,11 +7,13 @@
 //! Owns every packet between the connection that wrote it and its fate: in the wheel until its time has come, parked
 //! behind a full socket, gone. Each ends in exactly one fate, which goes back to its connection at once.
 
-use crate::app::{App, Cx, SocketChange, SocketWish};
+use crate::app::{App, Cx, Holds, SocketChange, SocketWish};
 use crate::io::{Io, SendOutcome};
+use crate::post::{Mail, Post};
+use core::time::Duration;
 use mpquic_base::Time;
 use mpquic_net::{Lane, Packet, Pool, PoolConfig, PoolStats, Slot, Wheel};
-use mpquic_proto::{ConnectionId, Endpoint, Fate, Received, Tag, Transmit};
+use mpquic_proto::{ConnectionId, Endpoint, EndpointCounters, Fate, Received, Tag, Transmit};
 use std::collections::VecDeque;
 
 /// How much one turn may do, so that no part of it starves the others.
@@ -56,7 +58,29 @@ pub struct ShardCounters {
     /// Times that packets waited for a block of the pool.
     pub pool_exhausted: u64,
     pub system_calls: u64,
+    /// Batches that waited longer because of their link's limit.
+    pub throttled: u64,
+    /// Datagrams that came here and belonged to another shard, and those that another shard sent on to here.
+    pub forwarded: u64,
+    pub taken_over: u64,
+    /// Of the forwarded ones, those that were lost because the other shard's box was full.
+    pub forward_dropped: u64,
 }
+
+/// What a shard has done so far and what it holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ShardStats {
+    pub counters: ShardCounters,
+    pub endpoint: EndpointCounters,
+    pub pool: PoolStats,
+    /// Batches in the wheel, and behind full sockets.
+    pub waiting: usize,
+    pub connections: usize,
+}
+
+/// A world that holds packets until their time gets them this long before: what it has cannot be taken back when the
+/// link dies. As far as pacers plan ahead.
+const HAND_OVER_BEFORE: Duration = Duration::from_millis(2);
 
 /// Whose packet it is.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +111,10 @@ pub struct Shard<A> {
     cancelled: Vec<Packet<Ticket>>,
     /// Sockets that the application wants to come or go.
     wishes: Vec<SocketWish>,
+    /// The way to the other shards of this endpoint, if there are any.
+    post: Option<Post>,
+    /// Kept for its allocation.
+    mail: Mail,
     app: A,
     counters: ShardCounters,
 }
@@ -102,9 +130,18 @@ impl<A: App> Shard<A> {
             spare: None,
             cancelled: Vec::new(),
             wishes: Vec::new(),
+            post: None,
+            mail: Mail::default(),
             app,
             counters: ShardCounters::default(),
         }
+    }
+
+    /// One of several shards: its endpoint is [seated](Endpoint::seated), and this is its side of their post.
+    #[must_use]
+    pub fn with_post(mut self, post: Post) -> Self {
+        self.post = Some(post);
+        self
     }
 
     /// One step: takes in what arrived, lets time pass, and sends what may be sent, all within `budget`.
@@ -138,7 +175,10 @@ impl<A: App> Shard<A> {
 
     /// The application with its view of the shard, for a driver that calls it between turns.
     pub fn with_app<R>(&mut self, now: Time, act: impl FnOnce(&mut A, &mut Cx<'_>) -> R) -> R {
-        act(&mut self.app, &mut Cx { now, endpoint: &mut self.endpoint, wishes: &mut self.wishes })
+        let Self { app, endpoint, wishes, counters, pool, wheel, parked, .. } = self;
+        let waiting = || wheel.len() + parked.iter().map(VecDeque::len).sum::<usize>();
+        let holds = || Holds { counters: *counters, pool: pool.stats(), waiting: waiting() };
+        act(app, &mut Cx { now, endpoint, wishes, holds: &holds })
     }
 
     #[must_use]
@@ -194,16 +234,42 @@ impl<A: App> Shard<A> {
     }
 
     fn receive(&mut self, io: &mut impl Io, now: Time, budget: usize) -> bool {
-        let mut count = 0;
+        let mut count = self.receive_forwarded(now);
         let mut more = true;
         while more && count < budget {
             more = io.receive(&mut |tuple, ecn, datagram| {
                 count += 1;
-                self.endpoint.receive(now, Received { tuple, ecn }, datagram);
+                match self.endpoint.stray(datagram) {
+                    None => self.endpoint.receive(now, Received { tuple, ecn }, datagram),
+                    Some(shard) => self.forward(shard, Received { tuple, ecn }, datagram),
+                }
             });
+        }
+        while let Some((shard, received, datagram)) = self.endpoint.foreign() {
+            self.forward(shard, received, &datagram);
         }
         self.counters.datagrams_received += count as u64;
         more
+    }
+
+    /// Takes in what came to other shards. They judged it, so it is not judged again.
+    fn receive_forwarded(&mut self, now: Time) -> usize {
+        let Some(post) = &self.post else { return 0 };
+        let mut count = 0;
+        post.collect(&mut self.mail);
+        self.mail.read(|tuple, ecn, datagram| {
+            count += 1;
+            self.endpoint.receive(now, Received { tuple, ecn }, datagram);
+        });
+        self.counters.taken_over += count as u64;
+        count
+    }
+
+    fn forward(&mut self, shard: u16, Received { tuple, ecn }: Received, datagram: &[u8]) {
+        self.counters.forwarded += 1;
+        if !self.post.as_ref().is_some_and(|post| post.send(shard, tuple, ecn, datagram)) {
+            self.counters.forward_dropped += 1;
+        }
     }
 
     /// Hands events to the application and returns how many.
@@ -252,10 +318,12 @@ impl<A: App> Shard<A> {
 
     /// Gives a packet to its socket and brings its fate home; returns it if the socket is full.
     fn offer(&mut self, io: &mut impl Io, packet: Packet<Ticket>, sent: usize) -> Option<Parked> {
-        match io.send(packet.socket, &packet.batch(sent)) {
+        match io.send_at(packet.socket, &packet.batch(sent), packet.depart_at) {
             SendOutcome::Sent => {
-                let at = io.now();
-                self.settle(at, packet, Fate::Sent(at));
+                let now = io.now();
+                // What the world holds leaves when it was meant to.
+                let at = packet.depart_at.max(now);
+                self.settle(now, packet, Fate::Sent(at));
             }
             SendOutcome::Failed => self.settle(io.now(), packet, Fate::Failed),
             SendOutcome::Unreachable => self.settle(io.now(), packet, Fate::Unreachable),
@@ -305,7 +373,7 @@ impl<A: App> Shard<A> {
 
     fn submit(&mut self, io: &mut impl Io, now: Time, slot: Slot, tag: Ticket, transmit: &Transmit) {
         let socket = io.socket(transmit.tuple.local);
-        let packet = Packet {
+        let mut packet = Packet {
             slot,
             len: transmit.len,
             segment: u16::try_from(transmit.segment).unwrap_or(u16::MAX),
@@ -320,12 +388,29 @@ impl<A: App> Shard<A> {
         if socket.is_none() {
             return self.settle(now, packet, Fate::Unreachable);
         }
+        let free_at = io.book(packet.socket, &packet.batch(0), packet.depart_at);
+        if free_at > packet.depart_at && !transmit.urgent {
+            self.hold_back(&mut packet, free_at);
+        }
+        // A world that holds packets itself gets them ahead of their time, the wheel's tick included.
+        let ahead = if io.holds_until_due(packet.socket) { HAND_OVER_BEFORE } else { Duration::ZERO };
+        let release_at = packet.depart_at - ahead;
         // What is due goes straight out, unless others that were due before it are still in the wheel.
         let overtakes = !transmit.urgent && self.wheel.next().is_some_and(|at| at <= now);
-        if packet.depart_at <= now && !overtakes {
+        if release_at <= now && !overtakes {
             self.send(io, packet);
         } else {
-            self.wheel.insert(packet.depart_at, packet.lane, packet);
+            self.wheel.insert(release_at, packet.lane, packet);
+        }
+    }
+
+    /// The link's limit has the packet wait. Its path's pacer is told, so that what it would send next is not written
+    /// before its time: it may take another path, and waits in no queue of ours.
+    fn hold_back(&mut self, packet: &mut Packet<Ticket>, until: Time) {
+        self.counters.throttled += 1;
+        packet.depart_at = until;
+        if let Ticket { connection: Some(id), tag } = packet.tag {
+            self.endpoint.hold_back(id, tag, until);
         }
     }
 

@@ -105,6 +105,12 @@ impl SocketIo {
     }
 }
 
+impl SocketIo {
+    fn port(&self, socket: u16) -> Option<&Port> {
+        self.ports.get(usize::from(socket))?.as_ref()
+    }
+}
+
 impl Io for SocketIo {
     fn now(&self) -> Time {
         self.clock.now()
@@ -143,6 +149,10 @@ impl Io for SocketIo {
     }
 
     fn send(&mut self, socket: u16, batch: &Batch<'_>) -> SendOutcome {
+        self.send_at(socket, batch, Time::ZERO)
+    }
+
+    fn send_at(&mut self, socket: u16, batch: &Batch<'_>, at: Time) -> SendOutcome {
         let Some(Some(port)) = self.ports.get_mut(usize::from(socket)) else {
             return SendOutcome::Unreachable;
         };
@@ -150,7 +160,12 @@ impl Io for SocketIo {
             return SendOutcome::Blocked { sent: 0 };
         }
         self.vigil.on_moved(batch.bytes.len().div_ceil(usize::from(batch.segment.max(1))));
-        match port.socket.send(batch) {
+        let result = if port.socket.stats().kernel_pacing {
+            port.socket.send_at(batch, self.clock.kernel_ns(at))
+        } else {
+            port.socket.send(batch)
+        };
+        match result {
             Ok(()) => SendOutcome::Sent,
             Err(stopped) if stopped.is_blocked() => {
                 self.changes += 1;
@@ -162,6 +177,16 @@ impl Io for SocketIo {
             Err(stopped) if stopped.is_too_large() => SendOutcome::TooLarge,
             Err(_) => SendOutcome::Failed,
         }
+    }
+
+    fn holds_until_due(&self, socket: u16) -> bool {
+        self.port(socket).is_some_and(|port| port.socket.stats().kernel_pacing)
+    }
+
+    fn book(&self, socket: u16, batch: &Batch<'_>, at: Time) -> Time {
+        let Some(throttle) = self.port(socket).and_then(|port| port.socket.throttle()) else { return at };
+        let datagrams = batch.bytes.len().div_ceil(usize::from(batch.segment.max(1)));
+        throttle.book(at, batch.bytes.len() as u64, datagrams as u64, batch.peer.is_ipv6())
     }
 
     fn take_woken(&mut self) -> bool {

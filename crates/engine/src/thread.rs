@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::io::Io;
-use crate::shard::{Budget, Next, Shard};
+use crate::shard::{Budget, Next, Shard, ShardCounters};
 use crate::sockets::SocketIo;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
@@ -12,15 +12,41 @@ use std::io;
 /// How long the last packets may take to leave after the stop.
 const FLUSH_MAX: Duration = Duration::from_millis(200);
 
+/// How a shard's thread behaves on its host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Habits {
+    /// The only processor that the thread runs on, counted from 0.
+    pub processor: Option<usize>,
+    /// How long after the last packet it goes on looking for the next without sleeping: spends a processor to save the
+    /// microseconds of a wake-up.
+    pub busy_poll: Duration,
+}
+
+impl Habits {
+    /// Ties the calling thread to its processor. For the thread that is going to [`run`] the shard.
+    ///
+    /// # Errors
+    /// If there is no such processor, or it is not for us.
+    pub fn adopt(&self) -> io::Result<()> {
+        self.processor.map_or(Ok(()), mpquic_net::pin_thread)
+    }
+}
+
 /// Runs the shard on this thread until `stop` is set, then until everything it handed to the wheel has left, but not
 /// for longer than 200 ms. Whoever sets `stop` from another thread has to wake the shard too.
 ///
 /// # Errors
 /// What the system reports about waiting; the shard cannot go on then.
-pub fn run<A: App>(shard: &mut Shard<A>, io: &mut SocketIo, stop: &AtomicBool) -> io::Result<()> {
+pub fn run<A: App>(
+    shard: &mut Shard<A>,
+    io: &mut SocketIo,
+    stop: &AtomicBool,
+    habits: Habits,
+) -> io::Result<()> {
     // Pacing works without it too, with the kernel's slack of about 50 us.
     mpquic_net::sharpen_timers().ok();
     let budget = Budget::default();
+    let mut busy = Busy { span: habits.busy_poll, packets: 0, until: Time::ZERO };
     let mut give_up_at: Option<Time> = None;
     loop {
         let next = shard.turn(io, budget);
@@ -36,6 +62,44 @@ pub fn run<A: App>(shard: &mut Shard<A>, io: &mut SocketIo, stop: &AtomicBool) -
             Next::At(at) => Some(at),
             Next::Idle => None,
         };
+        let until = if busy.looks_on(now, shard.counters()) { Some(now) } else { until };
         io.wait(Time::soonest(until, give_up_at))?;
+    }
+}
+
+/// Whether packets moved a short while ago.
+struct Busy {
+    span: Duration,
+    packets: u64,
+    until: Time,
+}
+
+impl Busy {
+    fn looks_on(&mut self, now: Time, counters: ShardCounters) -> bool {
+        let packets = counters.datagrams_received + counters.datagrams_sent;
+        if packets != core::mem::replace(&mut self.packets, packets) {
+            self.until = now + self.span;
+        }
+        now < self.until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Busy;
+    use crate::shard::ShardCounters;
+    use mpquic_base::{Duration, Time};
+
+    #[test]
+    fn a_busy_thread_looks_on_for_its_span_after_the_last_packet() {
+        let mut busy = Busy { span: Duration::from_millis(2), packets: 0, until: Time::ZERO };
+        let at = |ms| Time::from_millis(ms);
+        let seen = |n| ShardCounters { datagrams_received: n, ..ShardCounters::default() };
+        assert!(!busy.looks_on(at(10), seen(0)), "nothing moved yet");
+        assert!(busy.looks_on(at(20), seen(3)) && busy.looks_on(at(21), seen(3)));
+        assert!(!busy.looks_on(at(22), seen(3)));
+        assert!(busy.looks_on(at(30), seen(4)));
+        let mut never = Busy { span: Duration::ZERO, packets: 0, until: Time::ZERO };
+        assert!(!never.looks_on(at(30), seen(4)));
     }
 }

@@ -1,5 +1,6 @@
 //! What a client and a server are told before they begin.
 
+use crate::threads::Threads;
 use mpquic_proto::{Admission, TransportConfig};
 use mpquic_tls::{ConfigError, Identity, Pin};
 use std::sync::Arc;
@@ -99,6 +100,7 @@ pub struct ServerConfig {
     pub(crate) admission: Admission,
     tls: mpquic_tls::ServerConfig,
     tickets: Tickets,
+    pub(crate) threads: Threads,
 }
 
 impl ServerConfig {
@@ -127,7 +129,13 @@ impl ServerConfig {
             transport,
             max_connections: CONNECTIONS_MAX,
         };
-        Ok(Self { proto, admission: Admission::default(), tls, tickets: Tickets::default() })
+        Ok(Self {
+            proto,
+            admission: Admission::default(),
+            tls,
+            tickets: Tickets::default(),
+            threads: Threads::default(),
+        })
     }
 
     /// What is asked of strangers before their handshake begins (a Retry: never, always, or under load), how many
@@ -195,6 +203,20 @@ impl ServerConfig {
     #[must_use]
     pub fn max_connections(mut self, max: usize) -> Self {
         self.proto.max_connections = max;
+        self
+    }
+
+    /// Protocol threads, 1 to 64; 1 unless told otherwise. See [`Threads::shards`].
+    #[must_use]
+    pub fn shards(mut self, shards: u16) -> Self {
+        self.threads.shards = shards;
+        self
+    }
+
+    /// How the endpoint uses its host's processors.
+    #[must_use]
+    pub fn threads(mut self, threads: Threads) -> Self {
+        self.threads = threads;
         self
     }
 }

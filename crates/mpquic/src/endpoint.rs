@@ -1,25 +1,27 @@
 //! The endpoint's handle: sockets in, connections out, a thread behind it.
 
+mod start;
+
 use crate::bind::Bind;
-use crate::bridge::door::{Answer, Bound, ConnectRequest, Door, Request};
-use crate::bridge::{Accepting, Bridge};
+use crate::bridge::Accepting;
+use crate::bridge::door::{Answer, ConnectRequest, Door, Request};
 use crate::config::{ClientConfig, ServerConfig};
 use crate::connecting::Connecting;
 use crate::connection::Connection;
 use crate::error::ConnectError;
 use crate::locked;
+use crate::threads::Threads;
 use crate::tokens;
 use core::fmt;
-use core::sync::atomic::AtomicBool;
-use mpquic_base::{FourTuple, Rng};
-use mpquic_engine::{Shard, SocketIo};
-use mpquic_net::{Clock, PoolConfig};
-use mpquic_proto::Admission;
-use std::fs::File;
-use std::io::{self, Read};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use mpquic_base::{FourTuple, Rate};
+use mpquic_engine::ShardStats;
+use mpquic_net::{Instruction, Socket, Throttle};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// One UDP socket per link, and the thread that serves all connections over them.
 ///
@@ -65,13 +67,32 @@ use std::thread::JoinHandle;
 /// ```
 #[derive(Clone)]
 pub struct Endpoint {
-    shard: Arc<ShardHandle>,
+    shards: Arc<Shards>,
+}
+
+/// All threads of an endpoint, and what they serve together.
+struct Shards {
+    handles: Vec<ShardHandle>,
+    accepting: Arc<Accepting>,
+    /// How the kernel is told which shard's socket takes a datagram; `None` with one shard.
+    program: Option<Vec<Instruction>>,
+    busy_poll: Duration,
+    /// The kernel took the program on every socket.
+    steered: AtomicBool,
+    /// Whose turn it is to begin a connection.
+    turn: AtomicUsize,
 }
 
 struct ShardHandle {
     door: Arc<Door>,
-    accepting: Arc<Accepting>,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A link's sockets, one per shard, and what becomes their entries in the doors.
+struct Opened {
+    sockets: Vec<Socket>,
+    bind: Bind,
+    throttle: Arc<Throttle>,
 }
 
 impl Endpoint {
@@ -97,7 +118,15 @@ impl Endpoint {
     /// # Errors
     /// What the system reports about sockets or the thread.
     pub fn client_on(binds: &[Bind]) -> io::Result<Self> {
-        Self::start(None, binds)
+        Self::client_with(binds, &Threads::default())
+    }
+
+    /// As [`Endpoint::client_on`], served by as many threads as it says. Connections go to them in turn.
+    ///
+    /// # Errors
+    /// As [`Endpoint::client_on`].
+    pub fn client_with(binds: &[Bind], threads: &Threads) -> io::Result<Self> {
+        start::start(None, binds, threads)
     }
 
     /// As [`Endpoint::client_on`], and accepts connections.
@@ -105,38 +134,13 @@ impl Endpoint {
     /// # Errors
     /// As [`Endpoint::client_on`].
     pub fn server_on(config: ServerConfig, binds: &[Bind]) -> io::Result<Self> {
-        Self::start(Some(config), binds)
-    }
-
-    fn start(server: Option<ServerConfig>, binds: &[Bind]) -> io::Result<Self> {
-        let sockets = binds.iter().map(Bind::open).collect::<io::Result<Vec<_>>>()?;
-        let locals = sockets.iter().map(mpquic_net::Socket::local_addr);
-        let bound = locals.zip(binds).map(|(local, bind)| Bound { local, bind: bind.clone() }).collect();
-        let clock = Clock::start();
-        let mut io = SocketIo::new(clock, sockets)?;
-        let mut seed = [0; 32];
-        File::open("/dev/urandom")?.read_exact(&mut seed)?;
-        let door = Arc::new(Door::new(io.waker(), bound));
-        let accepting = Arc::new(Accepting::default());
-        let stop = Arc::new(AtomicBool::new(false));
-        let bridge = Bridge::new(Arc::clone(&door), Arc::clone(&accepting), Arc::clone(&stop));
-        let thread = std::thread::Builder::new().name("mpquic".into()).spawn(move || {
-            let (server, admission) = server.map(|s| (s.proto, s.admission)).unzip();
-            let mut endpoint = mpquic_proto::Endpoint::new(server, Rng::from_seed(seed));
-            // Tokens outlive the process if the server's secret does, so their times are told by the calendar.
-            endpoint.set_admission(Admission { epoch: clock.epoch(), ..admission.unwrap_or_default() });
-            let mut shard = Shard::new(endpoint, PoolConfig::default(), bridge);
-            // If the poller itself fails, the shard ends like after a shutdown: dropping it tells everybody.
-            mpquic_engine::run(&mut shard, &mut io, &stop).ok();
-        })?;
-        let shard = ShardHandle { door, accepting, thread: Mutex::new(Some(thread)) };
-        Ok(Self { shard: Arc::new(shard) })
+        start::start(Some((config.proto, config.admission)), binds, &config.threads)
     }
 
     /// Where the sockets are bound, in the order in which they were asked for.
     #[must_use]
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        self.shard.door.addresses()
+        self.shards.handles.first().map_or_else(Vec::new, |shard| shard.door.addresses())
     }
 
     /// Binds one more socket, for connections that exist and such as are to come, and returns where it is bound. Given
@@ -145,14 +149,23 @@ impl Endpoint {
     /// # Errors
     /// What the system reports about the socket; [`io::ErrorKind::NotConnected`] if the endpoint was shut down.
     pub async fn add_socket(&self, bind: &Bind) -> io::Result<SocketAddr> {
-        let door = &self.shard.door;
-        let socket = bind.open()?;
-        // Nobody waiting any more: it goes as it came.
-        let unwanted = |local| door.send(Request::RemoveSocket { local, reply: Answer::channel(drop).0 });
-        let (reply, answer) = Answer::channel(unwanted);
-        door.send(Request::AddSocket { socket: Box::new(socket), bind: bind.clone(), reply });
-        let gone = || Err(io::Error::new(io::ErrorKind::NotConnected, "the endpoint was shut down"));
-        answer.arrived().await.unwrap_or_else(gone)
+        let Opened { sockets, bind, throttle } = self.shards.open(bind)?;
+        let Some(local) = sockets.first().map(Socket::local_addr) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let mut added = Added { shards: &self.shards, local, kept: false };
+        for (shard, socket) in self.shards.handles.iter().zip(sockets) {
+            // Nobody waiting any more: it goes as it came.
+            let unwanted =
+                |local| shard.door.send(Request::RemoveSocket { local, reply: Answer::channel(drop).0 });
+            let (reply, answer) = Answer::channel(unwanted);
+            let (socket, throttle) = (Box::new(socket), Arc::clone(&throttle));
+            shard.door.send(Request::AddSocket { socket, bind: bind.clone(), throttle, reply });
+            let gone = || Err(io::Error::new(io::ErrorKind::NotConnected, "the endpoint was shut down"));
+            answer.arrived().await.unwrap_or_else(gone)?;
+        }
+        added.kept = true;
+        Ok(local)
     }
 
     /// Closes the socket bound to `local`, one of [`Endpoint::local_addrs`]; false if there is none.
@@ -160,9 +173,41 @@ impl Endpoint {
     /// Paths over it are given up at once, and what they had in flight goes to the others. A connection that has no
     /// other path lives on without one, until a path is opened over another socket or the idle timeout has passed.
     pub async fn remove_socket(&self, local: SocketAddr) -> bool {
-        let (reply, answer) = Answer::channel(drop);
-        self.shard.door.send(Request::RemoveSocket { local, reply });
-        matches!(answer.arrived().await, Some(Ok(true)))
+        let mut found = false;
+        for shard in &self.shards.handles {
+            let (reply, answer) = Answer::channel(drop);
+            shard.door.send(Request::RemoveSocket { local, reply });
+            found |= matches!(answer.arrived().await, Some(Ok(true)));
+        }
+        found
+    }
+
+    /// Bounds what leaves through the socket bound to `local`, one of [`Endpoint::local_addrs`], from now on; `None` lifts
+    /// the limit. False if there is no such socket.
+    pub fn set_max_rate(&self, local: SocketAddr, rate: Option<Rate>) -> bool {
+        let throttle = self.shards.handles.first().and_then(|shard| shard.door.throttle(local));
+        throttle.is_some_and(|throttle| {
+            throttle.set_rate(rate);
+            true
+        })
+    }
+
+    /// What each thread has done so far and holds now; a thread that is gone is left out.
+    pub async fn shard_stats(&self) -> Vec<ShardStats> {
+        let mut all = Vec::new();
+        for shard in &self.shards.handles {
+            let (reply, answer) = Answer::channel(drop);
+            shard.door.send(Request::Stats(reply));
+            all.extend(answer.arrived().await.and_then(Result::ok));
+        }
+        all
+    }
+
+    /// Whether the kernel hands each datagram to the right one of several threads. Otherwise, with more than one, they
+    /// pass datagrams on to each other.
+    #[must_use]
+    pub fn is_steered(&self) -> bool {
+        self.shards.steered.load(Ordering::Relaxed)
     }
 
     /// Connects from one of the endpoint's addresses to `peer`; begins at once. To be awaited, or to be asked for
@@ -174,7 +219,8 @@ impl Endpoint {
         local: SocketAddr,
         peer: SocketAddr,
     ) -> Connecting {
-        let door = &self.shard.door;
+        let turn = self.shards.turn.fetch_add(1, Ordering::Relaxed) % self.shards.handles.len();
+        let door = &self.shards.handles[turn].door;
         let Some(source) = door.source(local, peer) else {
             return Connecting::failed(ConnectError::NoSuchAddress(local));
         };
@@ -194,9 +240,13 @@ impl Endpoint {
     ///
     /// Tickets of [`ClientConfig::resumption`] cannot be exported: they end with the process.
     pub async fn export_tokens(&self) -> Vec<u8> {
-        let (reply, answer) = Answer::channel(drop);
-        self.shard.door.send(Request::Tokens { reply });
-        tokens::encode(&answer.arrived().await.and_then(Result::ok).unwrap_or_default())
+        let mut all = Vec::new();
+        for shard in &self.shards.handles {
+            let (reply, answer) = Answer::channel(drop);
+            shard.door.send(Request::Tokens { reply });
+            all.extend(answer.arrived().await.and_then(Result::ok).unwrap_or_default());
+        }
+        tokens::encode(&all)
     }
 
     /// Takes over what [`Endpoint::export_tokens`] gave, and returns how many tokens that is. Of more than four of one
@@ -208,7 +258,10 @@ impl Endpoint {
         let tokens = tokens::decode(exported)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "these are no exported tokens"))?;
         let count = tokens.len();
-        self.shard.door.send(Request::RememberTokens(tokens));
+        // Each is good once, so only one shard has it; clients of many shards are rare and lose a round trip at most.
+        if let Some(first) = self.shards.handles.first() {
+            first.door.send(Request::RememberTokens(tokens));
+        }
         Ok(count)
     }
 
@@ -217,15 +270,15 @@ impl Endpoint {
     /// If [`ServerConfig::early_data`] allows 0-RTT, a connection that brings some is handed out as soon as that has
     /// arrived: [`Connection::is_established`] tells.
     pub async fn accept(&self) -> Option<Connection> {
-        let ShardHandle { door, accepting, .. } = &*self.shard;
+        let Shards { handles, accepting, .. } = &*self.shards;
         loop {
             let rung = accepting.changed.notified();
             tokio::pin!(rung);
             rung.as_mut().enable();
-            if let Some(entrance) = locked(&accepting.queue).pop_front() {
-                return Some(Connection::new(door, entrance));
+            if let Some((door, entrance)) = locked(&accepting.queue).pop_front() {
+                return Some(Connection::new(&door, entrance));
             }
-            if door.is_closed() {
+            if handles.iter().all(|shard| shard.door.is_closed()) {
                 return None;
             }
             rung.await;
@@ -235,8 +288,10 @@ impl Endpoint {
     /// Closes every connection with code 0, waits until the peers have been told (not for longer than 0.7 s), and ends
     /// the thread. What was written and not yet delivered is lost: see [`crate::SendStream::finished`].
     pub async fn shutdown(&self) {
-        self.shard.door.send(Request::Shutdown);
-        self.shard.door.closed().await;
+        self.shards.handles.iter().for_each(|shard| shard.door.send(Request::Shutdown));
+        for shard in &self.shards.handles {
+            shard.door.closed().await;
+        }
     }
 }
 
@@ -247,12 +302,30 @@ fn some(addresses: &[SocketAddr]) -> io::Result<Vec<Bind>> {
     Ok(addresses.iter().copied().map(Bind::from).collect())
 }
 
-impl Drop for ShardHandle {
+/// Takes a socket back that not every shard got.
+struct Added<'a> {
+    shards: &'a Shards,
+    local: SocketAddr,
+    kept: bool,
+}
+
+impl Drop for Added<'_> {
     fn drop(&mut self) {
-        self.door.send(Request::Shutdown);
-        let thread = locked(&self.thread).take();
-        // A panic of the thread was reported when it happened.
-        thread.into_iter().for_each(|thread| drop(thread.join()));
+        for shard in self.shards.handles.iter().filter(|_| !self.kept) {
+            let reply = Answer::channel(drop).0;
+            shard.door.send(Request::RemoveSocket { local: self.local, reply });
+        }
+    }
+}
+
+impl Drop for Shards {
+    fn drop(&mut self) {
+        self.handles.iter().for_each(|shard| shard.door.send(Request::Shutdown));
+        for shard in &self.handles {
+            let thread = locked(&shard.thread).take();
+            // A panic of the thread was reported when it happened.
+            thread.into_iter().for_each(|thread| drop(thread.join()));
+        }
     }
 }
 

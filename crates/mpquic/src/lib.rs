@@ -1,6 +1,6 @@
 //! Multipath QUIC for Rust: an async API over a paced, batched send path.
 //!
-//! An [`Endpoint`] owns one UDP socket per link and a thread that does all the protocol work. Its [`Connection`]s carry
+//! An [`Endpoint`] owns one UDP socket per link and a thread that does all the protocol work, or several of both ([`Threads`]). Its [`Connection`]s carry
 //! streams and datagrams over every path that was opened with [`Connection::open_path`]; what is written to one stream
 //! travels over all of them. Handles may be used from any tokio task; they talk to the thread through bounded mailboxes.
 //!
@@ -17,6 +17,7 @@ mod endpoint;
 mod error;
 mod guard;
 mod stream;
+mod threads;
 mod tokens;
 
 pub use bind::Bind;
@@ -28,11 +29,14 @@ pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use error::{ConnectError, Error, ReadError, WriteError};
 pub use mpquic_base::{Dir, FourTuple, PathId, Rate, StreamId};
+pub use mpquic_engine::{ShardCounters, ShardStats};
+pub use mpquic_net::KernelPacing;
 pub use mpquic_policy as policy;
 pub use mpquic_proto::{Admission, CloseReason, PathEvent, PathStats, Refused, RetryPolicy, TransportConfig};
 pub use mpquic_tls::{ConfigError, Fingerprint, Identity, Pin};
 pub use mpquic_wire::Code;
 pub use stream::{RecvStream, SendStream};
+pub use threads::Threads;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

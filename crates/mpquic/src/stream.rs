@@ -166,12 +166,8 @@ pub struct RecvStream {
 }
 
 impl RecvStream {
-<<<<<<< HEAD
-    pub(crate) fn new(guard: Arc<Guard>, id: StreamId, inbox: Arc<Inbox>) -> Self {
-        Self { guard, id, inbox, piece: Piece::default(), bytes: BytesMut::new() }
-=======
     pub(crate) fn new(guard: Arc<Guard>, (id, early): (StreamId, bool), inbox: Arc<Inbox>) -> Self {
-        Self { guard, id, early, inbox, bytes: BytesMut::new() }
+        Self { guard, id, early, inbox, piece: Piece::default(), bytes: BytesMut::new() }
     }
 
     /// The stream was opened or accepted before the handshake was complete. On a server, what is read of it before
@@ -180,7 +176,6 @@ impl RecvStream {
     #[must_use]
     pub const fn is_early(&self) -> bool {
         self.early
->>>>>>> compat
     }
 
     #[must_use]

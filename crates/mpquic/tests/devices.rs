@@ -40,7 +40,8 @@ fn plug(link: u8) {
 }
 
 fn bind(link: u8) -> Bind {
-    Bind { address: "0.0.0.0:0".parse().unwrap(), device: Some(format!("wan{link}")), mark: Some(7) }
+    let any = Bind::from("0.0.0.0:0".parse::<SocketAddr>().unwrap());
+    Bind { device: Some(format!("wan{link}")), mark: Some(7), ..any }
 }
 
 struct World {

@@ -1,16 +1,17 @@
-//! Control messages: what travels beside a datagram (ECN bits, local address, segment size).
+//! Control messages: what travels beside a datagram (ECN bits, local address, segment size, times).
 //!
 //! Owns the framing and the few messages that this crate sends and understands. A message is a header of
 //! length (a machine word), level and type (two ints), then data, padded to a word: written and read as bytes.
 
 use crate::address::array;
 use core::ffi::c_int;
+use core::time::Duration;
 use mpquic_base::Ecn;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const WORD: usize = size_of::<usize>();
 const HEADER: usize = (WORD + 2 * size_of::<c_int>()).next_multiple_of(WORD);
-/// Holds the largest set of either direction: IPv6 packet info, traffic class and segment size take 88 bytes.
+/// Holds the largest set of either direction: IPv6 packet info, traffic class, segment size and time take 120 bytes.
 const CONTROL_BYTES: usize = 128;
 
 /// The control messages of one datagram or batch.
@@ -57,6 +58,13 @@ impl Control {
         control
     }
 
+    /// These messages, and the wish that the device sends at this time of the monotonic clock.
+    pub(crate) fn with_departure(&self, monotonic_ns: u64) -> Self {
+        let mut control = *self;
+        control.push(libc::SOL_SOCKET, libc::SCM_TXTIME, &monotonic_ns.to_ne_bytes());
+        control
+    }
+
     pub(crate) fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
@@ -90,6 +98,8 @@ pub(crate) struct Incoming {
     pub(crate) ecn: Ecn,
     /// Size of each datagram that GRO put together; 0 for a single one.
     pub(crate) segment: usize,
+    /// When the kernel took it in, since 1970; only if the socket asks for that.
+    pub(crate) at: Option<Duration>,
 }
 
 impl Incoming {
@@ -119,6 +129,11 @@ impl Incoming {
             }
             (libc::SOL_UDP, libc::UDP_GRO) => {
                 self.segment = usize::try_from(c_int::from_ne_bytes(array(data, 0)?)).unwrap_or(0);
+            }
+            (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS_NEW) => {
+                let seconds = u64::try_from(i64::from_ne_bytes(array(data, 0)?)).ok()?;
+                let nanos = u32::try_from(i64::from_ne_bytes(array(data, 8)?)).ok()?;
+                self.at = (nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos));
             }
             _ => {}
         }

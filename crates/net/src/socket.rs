@@ -4,24 +4,29 @@
 //! and GRO where the kernel has them. Refuses to know when to send and what the bytes mean. Nothing here waits,
 //! and nothing allocates after `bind`.
 
+mod group;
 mod receive;
 mod send;
 
 use crate::address::Name;
 use crate::cmsg::Control;
+use crate::qdisc;
 use crate::sys;
+use crate::throttle::Throttle;
 use core::cell::Cell;
 use core::ffi::c_int;
+use core::time::Duration;
 use socket2::{Domain, Protocol, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 pub use receive::{Datagram, ReceiveBatch};
 pub use send::{Batch, Stopped};
 
 /// How a socket is set up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct SocketOptions {
     /// The network interface that all traffic of this socket uses, whatever the routing table says.
     pub device: Option<String>,
@@ -35,6 +40,26 @@ pub struct SocketOptions {
     pub disable_gso: bool,
     /// Receive datagram by datagram even where the kernel could put trains together.
     pub disable_gro: bool,
+    /// Have the kernel note when each datagram (or GRO train) came in: [`Datagram::received_at`].
+    pub timestamps: bool,
+    /// Whether the kernel is to hold batches until their time, so that nobody has to wake up for them.
+    pub kernel_pacing: KernelPacing,
+    /// Bounds what leaves through this socket, and through others that share it.
+    pub throttle: Option<Arc<Throttle>>,
+    /// How long the kernel may look for arrivals at the device itself, without waiting for its interrupt. More than
+    /// the host's own setting takes `CAP_NET_ADMIN`. Zero leaves it alone.
+    pub busy_poll: Duration,
+}
+
+/// Who waits for a batch's departure: this process, or the kernel's `fq` queueing discipline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum KernelPacing {
+    /// The kernel if the socket's interface has `fq` (alone, or below `mq`), else this process.
+    #[default]
+    Auto,
+    Never,
+    /// The kernel, even if it looks unable: batches then leave at once.
+    Always,
 }
 
 impl Default for SocketOptions {
@@ -46,6 +71,10 @@ impl Default for SocketOptions {
             send_buffer: 4 << 20,
             disable_gso: false,
             disable_gro: false,
+            timestamps: false,
+            kernel_pacing: KernelPacing::default(),
+            throttle: None,
+            busy_poll: Duration::ZERO,
         }
     }
 }
@@ -65,6 +94,8 @@ pub struct SocketStats {
     pub gso: bool,
     /// The kernel puts arriving datagrams together.
     pub gro: bool,
+    /// The kernel holds batches until their time.
+    pub kernel_pacing: bool,
 }
 
 /// A bound UDP socket.
@@ -73,6 +104,7 @@ pub struct Socket {
     io: socket2::Socket,
     local: SocketAddr,
     stats: Cell<SocketStats>,
+    throttle: Option<Arc<Throttle>>,
 }
 
 impl Socket {
@@ -81,6 +113,11 @@ impl Socket {
     /// # Errors
     /// What the system reports: address in use or not ours, unknown device, no permission, too many files.
     pub fn bind(address: SocketAddr, options: &SocketOptions) -> io::Result<Self> {
+        Self::open(address, options, false)
+    }
+
+    /// `joins`: shares the address with the sockets of its group.
+    fn open(address: SocketAddr, options: &SocketOptions, joins: bool) -> io::Result<Self> {
         let domain = Domain::for_address(address);
         let io = socket2::Socket::new(domain, Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
         if address.is_ipv6() {
@@ -92,15 +129,29 @@ impl Socket {
         if let Some(mark) = options.mark {
             io.set_mark(mark)?;
         }
+        if joins {
+            io.set_reuse_port(true)?;
+        }
         ask_for_buffers(&io, options);
+        busy_poll(io.as_fd(), options.busy_poll);
         set_ip_options(io.as_fd(), address.is_ipv6())?;
         // Support is found out by asking: 0 turns segmentation off, which a kernel without it does not know.
         let knows = |name, value| sys::set_option(io.as_fd(), libc::SOL_UDP, name, value).is_ok();
         let gso = !options.disable_gso && knows(libc::UDP_SEGMENT, 0);
         let gro = !options.disable_gro && knows(libc::UDP_GRO, 1);
+        if options.timestamps {
+            sys::set_option(io.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS_NEW, 1)?;
+        }
         io.bind(&address.into())?;
         let local = io.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(Self { io, local, stats: Cell::new(SocketStats { gso, gro, ..SocketStats::default() }) })
+        let kernel_pacing = match options.kernel_pacing {
+            KernelPacing::Never => false,
+            KernelPacing::Always => true,
+            KernelPacing::Auto => qdisc::paces(options.device.as_deref(), local.ip()),
+        };
+        let kernel_pacing = kernel_pacing && departs_by_clock(io.as_fd());
+        let stats = SocketStats { gso, gro, kernel_pacing, ..SocketStats::default() };
+        Ok(Self { io, local, stats: Cell::new(stats), throttle: options.throttle.clone() })
     }
 
     /// The address that this host would send to `peer` from, by way of the same device and mark. Sends nothing.
@@ -131,6 +182,12 @@ impl Socket {
         self.stats.get()
     }
 
+    /// What bounds the rate of this socket, if anything does.
+    #[must_use]
+    pub const fn throttle(&self) -> Option<&Arc<Throttle>> {
+        self.throttle.as_ref()
+    }
+
     /// Sends a batch: with GSO whole or not at all, otherwise datagram by datagram.
     ///
     /// A batch that GSO cannot take on this route goes out datagram by datagram within the same call, and
@@ -139,11 +196,21 @@ impl Socket {
     /// # Errors
     /// [`Stopped`] says how many datagrams left before the kernel refused, and whether to wait or give up.
     pub fn send(&self, batch: &Batch<'_>) -> Result<(), Stopped> {
-        let mut wire = Wire {
-            socket: self,
-            name: Name::new(batch.peer),
-            control: Control::outgoing(batch.local, batch.peer.is_ipv6(), batch.ecn),
-        };
+        self.send_with(batch, Control::outgoing(batch.local, batch.peer.is_ipv6(), batch.ecn))
+    }
+
+    /// As [`Socket::send`], and has the kernel hold the batch until this time of the monotonic clock. Of use only with
+    /// [`SocketStats::kernel_pacing`]; elsewhere the batch leaves at once.
+    ///
+    /// # Errors
+    /// As [`Socket::send`].
+    pub fn send_at(&self, batch: &Batch<'_>, monotonic_ns: u64) -> Result<(), Stopped> {
+        let control = Control::outgoing(batch.local, batch.peer.is_ipv6(), batch.ecn);
+        self.send_with(batch, control.with_departure(monotonic_ns))
+    }
+
+    fn send_with(&self, batch: &Batch<'_>, control: Control) -> Result<(), Stopped> {
+        let mut wire = Wire { socket: self, name: Name::new(batch.peer), control };
         let mut gso = self.stats.get().gso;
         let result = send::send_out(batch, &mut gso, &mut wire);
         self.count(|s| s.gso = gso);
@@ -239,6 +306,20 @@ fn ask_for_buffers(io: &socket2::Socket, options: &SocketOptions) {
     force(libc::SO_RCVBUFFORCE, options.recv_buffer)
         .or_else(|_| io.set_recv_buffer_size(options.recv_buffer))
         .ok();
+}
+
+/// Best effort: a kernel or a privilege that is missing costs speed only.
+fn busy_poll(fd: BorrowedFd<'_>, span: Duration) {
+    let Some(us) = c_int::try_from(span.as_micros()).ok().filter(|us| *us > 0) else { return };
+    sys::set_option(fd, libc::SOL_SOCKET, libc::SO_BUSY_POLL, us).ok();
+    sys::set_option(fd, libc::SOL_SOCKET, libc::SO_PREFER_BUSY_POLL, 1).ok();
+}
+
+/// Asks for `SCM_TXTIME` by the monotonic clock, the one that `fq` goes by and that needs no privilege.
+fn departs_by_clock(fd: BorrowedFd<'_>) -> bool {
+    // struct sock_txtime: clock and flags, 32 bits each.
+    let value = [libc::CLOCK_MONOTONIC.to_ne_bytes(), 0u32.to_ne_bytes()].concat();
+    sys::set_option_bytes(fd, libc::SOL_SOCKET, libc::SO_TXTIME, &value).is_ok()
 }
 
 fn set_ip_options(fd: BorrowedFd<'_>, v6: bool) -> io::Result<()> {

@@ -7,6 +7,7 @@
 
 use crate::address::{NAME_BYTES, Name};
 use crate::cmsg::Control;
+use crate::filter::Instruction;
 use core::ffi::{c_int, c_long, c_void};
 use core::ptr;
 use std::io;
@@ -35,6 +36,50 @@ pub(crate) fn set_option(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: c
     // SAFETY: the pointer and the length describe `value`, which lives through the call.
     let result = unsafe {
         libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), socklen(size_of::<c_int>()))
+    };
+    check(result).map(drop)
+}
+
+#[cfg(test)]
+pub(crate) fn option(fd: BorrowedFd<'_>, level: c_int, name: c_int) -> io::Result<c_int> {
+    let (mut value, mut len) = (0, socklen(size_of::<c_int>()));
+    // SAFETY: the pointer and the length describe `value`, which lives through the call.
+    let result =
+        unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut len) };
+    check(result).map(|_| value)
+}
+
+/// An option whose value is a structure, given as its bytes.
+pub(crate) fn set_option_bytes(
+    fd: BorrowedFd<'_>,
+    level: c_int,
+    name: c_int,
+    value: &[u8],
+) -> io::Result<()> {
+    // SAFETY: the pointer and the length describe `value`, which lives through the call.
+    let result =
+        unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, value.as_ptr().cast(), socklen(value.len())) };
+    check(result).map(drop)
+}
+
+/// Has `program` choose among the sockets of this one's `SO_REUSEPORT` group.
+pub(crate) fn attach_group_filter(fd: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
+    let mut filter: Vec<libc::sock_filter> = program
+        .iter()
+        .map(|i| libc::sock_filter { code: i.code, jt: i.jump_true, jf: i.jump_false, k: i.value })
+        .collect();
+    let len = u16::try_from(filter.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let program = libc::sock_fprog { len, filter: filter.as_mut_ptr() };
+    // SAFETY: the option takes a pointer to a `sock_fprog`, whose pointer and length describe `filter`; both live
+    // through the call, in which the kernel copies the instructions.
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_REUSEPORT_CBPF,
+            (&raw const program).cast(),
+            socklen(size_of::<libc::sock_fprog>()),
+        )
     };
     check(result).map(drop)
 }

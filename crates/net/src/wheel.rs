@@ -38,6 +38,9 @@ pub struct Wheel<T> {
     buckets: Box<[Bucket]>,
     occupied: [Bitmap; LEVELS],
     overflow: Bucket,
+    /// How often an entry was put into a bucket.
+    #[cfg(test)]
+    filed: u64,
 }
 
 impl<T> Wheel<T> {
@@ -50,6 +53,8 @@ impl<T> Wheel<T> {
             buckets: vec![Bucket::EMPTY; LEVELS * BUCKETS].into_boxed_slice(),
             occupied: [Bitmap::default(); LEVELS],
             overflow: Bucket::EMPTY,
+            #[cfg(test)]
+            filed: 0,
         }
     }
 
@@ -122,6 +127,10 @@ impl<T> Wheel<T> {
 
     /// Puts an entry where its tick belongs as seen from the current one.
     fn file(&mut self, entry: u32) {
+        #[cfg(test)]
+        {
+            self.filed += 1;
+        }
         let tick = self.entries.tick(entry);
         let differing = u64::BITS - (tick ^ self.current).leading_zeros();
         let level = (differing.saturating_sub(1) as usize) / LEVEL_BITS;

@@ -6,6 +6,7 @@
 use crate::crypto::ResetTokens;
 use crate::error::Violation;
 use crate::frames::{Frames, Token};
+use crate::steering::CidSource;
 use mpquic_base::{Cid, PathId, Rng};
 use mpquic_wire::frame::{NewConnectionId, RESET_TOKEN_LEN};
 use mpquic_wire::{Code, Frame};
@@ -40,6 +41,7 @@ pub(crate) struct Cids {
     peer_limit: u64,
     wants: bool,
     resets: Option<ResetSource>,
+    source: CidSource,
     /// Reset tokens of the peer that the endpoint knows of, and whether they may have changed.
     listed: Vec<ResetToken>,
     listed_stale: bool,
@@ -111,6 +113,11 @@ impl Cids {
         self
     }
 
+    pub(crate) fn with_source(mut self, source: CidSource) -> Self {
+        self.source = source;
+        self
+    }
+
     /// RFC 9000 §7.2: the client learns the server's choice from its first packet.
     pub(crate) fn set_first_peer_cid(&mut self, cid: Cid) {
         if let Some(first) = self.first_peer() {
@@ -173,13 +180,11 @@ impl Cids {
         let want = ISSUED_PER_PATH.min(self.peer_limit) as usize;
         let local = self.local.entry(path).or_default();
         while local.active.len() < want {
-            let (mut bytes, mut token) = ([0; LOCAL_CID_LEN], [0; RESET_TOKEN_LEN]);
-            rng.fill(&mut bytes);
+            let (cid, mut token) = (self.source.draw(rng), [0; RESET_TOKEN_LEN]);
             match &self.resets {
-                Some(source) => token = source.0.reset_token(&bytes),
+                Some(source) => token = source.0.reset_token(cid.as_slice()),
                 None => rng.fill(&mut token),
             }
-            let cid = Cid::new(&bytes).expect("eight bytes are a connection ID");
             let seq = local.next_seq;
             local.next_seq += 1;
             local.active.push(LocalCid { seq, cid, token, announce: true });

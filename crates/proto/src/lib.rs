@@ -22,6 +22,7 @@ mod keys;
 mod path;
 mod path_ids;
 mod space;
+mod steering;
 mod stream;
 mod tokens;
 
@@ -31,8 +32,9 @@ pub use conn::{Connection, ConnectionCounters, Fate, Tag, Transmit};
 pub use datagrams::DatagramStats;
 pub use endpoint::{
     Admission, ClientConfig, ConnectError, ConnectionId, Endpoint, EndpointCounters, Received, RetryPolicy,
-    ServerConfig,
+    Seat, ServerConfig,
 };
 pub use error::{Refused, Violation};
 pub use event::{CloseReason, Event, PathEvent, PathStats};
+pub use steering::{SHARDS_MAX, Steering};
 pub use stream::{Chunk, Read, StreamEvent, StreamStats};

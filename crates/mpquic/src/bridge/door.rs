@@ -8,11 +8,12 @@ use crate::error::{ConnectError, Error};
 use crate::locked;
 use core::sync::atomic::{AtomicBool, Ordering};
 use mpquic_base::{Dir, FourTuple, PathId, StreamId};
-use mpquic_net::{Socket, Waker, serves};
+use mpquic_engine::ShardStats;
+use mpquic_net::{Socket, Throttle, Waker, serves};
 use mpquic_proto::{ConnectionId, PathStats};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, oneshot};
 
 pub(crate) type Reply<T, E = Error> = oneshot::Sender<Result<T, E>>;
@@ -52,6 +53,7 @@ pub(crate) enum Request {
     AddSocket {
         socket: Box<Socket>,
         bind: Bind,
+        throttle: Arc<Throttle>,
         reply: Reply<SocketAddr, io::Error>,
     },
     RemoveSocket {
@@ -113,6 +115,7 @@ pub(crate) enum Request {
     Close(ConnectionId, u64, Vec<u8>),
     /// The last handle is gone.
     Released(ConnectionId),
+    Stats(Reply<ShardStats>),
     Shutdown,
 }
 
@@ -130,6 +133,8 @@ pub(crate) struct ConnectRequest {
 pub(crate) struct Bound {
     pub(crate) local: SocketAddr,
     pub(crate) bind: Bind,
+    /// Shared with the other shards' sockets of the same link.
+    pub(crate) throttle: Arc<Throttle>,
 }
 
 #[derive(Debug)]
@@ -209,6 +214,12 @@ impl Door {
 
     pub(crate) fn on_removed(&self, local: SocketAddr) {
         locked(&self.sockets).retain(|bound| bound.local != local);
+    }
+
+    /// What bounds the socket bound to this very address.
+    pub(crate) fn throttle(&self, local: SocketAddr) -> Option<Arc<Throttle>> {
+        let sockets = locked(&self.sockets);
+        sockets.iter().find(|bound| bound.local == local).map(|bound| Arc::clone(&bound.throttle))
     }
 
     /// Some socket sends packets from this very address.

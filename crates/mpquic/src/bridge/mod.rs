@@ -18,6 +18,7 @@ use door::{Answer, Bound, ConnectRequest, Door, Reply, Request};
 use link::{Link, OpenWish, PathWish};
 use mpquic_base::{Role, Time};
 use mpquic_engine::{App, Cx, SocketChange};
+use mpquic_net::Throttle;
 use mpquic_proto::{CloseReason, ConnectionId, Event};
 use shared::{Begun, Entrance};
 use std::collections::btree_map::Entry;
@@ -42,7 +43,8 @@ const BUSY: (u64, &[u8]) = (0, b"too many connections wait to be accepted");
 /// Connections of peers on their way to the application.
 #[derive(Debug, Default)]
 pub(crate) struct Accepting {
-    pub(crate) queue: Mutex<VecDeque<Entrance>>,
+    /// Each with the door of its shard.
+    pub(crate) queue: Mutex<VecDeque<(Arc<Door>, Entrance)>>,
     pub(crate) changed: Notify,
 }
 
@@ -63,7 +65,7 @@ pub(crate) struct Bridge {
 
 /// Somebody waits for a socket to come or go.
 enum SocketCall {
-    Add(Bind, Reply<SocketAddr, io::Error>),
+    Add(Bind, Arc<Throttle>, Reply<SocketAddr, io::Error>),
     Remove(Reply<bool>),
 }
 
@@ -86,8 +88,8 @@ impl Bridge {
         let now = cx.now();
         match request {
             Request::Connect(request) => self.connect(cx, *request),
-            Request::AddSocket { socket, bind, reply } => {
-                self.socket_calls.push_back(SocketCall::Add(bind, reply));
+            Request::AddSocket { socket, bind, throttle, reply } => {
+                self.socket_calls.push_back(SocketCall::Add(bind, throttle, reply));
                 cx.add_socket(*socket);
             }
             Request::RemoveSocket { local, reply } => {
@@ -149,6 +151,9 @@ impl Bridge {
                 self.on_link(cx, id, |_, conn| conn.close(now, code, &reason));
             }
             Request::Released(id) => self.on_link(cx, id, |link, conn| link.on_released(now, conn)),
+            Request::Stats(reply) => {
+                reply.send(Ok(cx.stats())).ok();
+            }
             Request::Shutdown => self.shut_down(cx),
         }
     }
@@ -168,9 +173,9 @@ impl Bridge {
     }
 
     fn on_socket_added(&mut self, cx: &mut Cx<'_>, local: SocketAddr, result: io::Result<()>) {
-        let Some(SocketCall::Add(bind, reply)) = self.socket_calls.pop_front() else { return };
+        let Some(SocketCall::Add(bind, throttle, reply)) = self.socket_calls.pop_front() else { return };
         if result.is_ok() {
-            self.door.on_added(Bound { local, bind });
+            self.door.on_added(Bound { local, bind, throttle });
         }
         let added = result.is_ok();
         if reply.send(result.map(|()| local)).is_err() && added {
@@ -231,7 +236,7 @@ impl Bridge {
             self.door.send(Request::Released(id));
             return;
         }
-        queue.push_back(entrance);
+        queue.push_back((Arc::clone(&self.door), entrance));
         drop(queue);
         self.accepting.changed.notify_one();
     }
@@ -379,8 +384,8 @@ impl Drop for Bridge {
         for (_, link) in core::mem::take(&mut self.links) {
             link.on_closed(None, &reason);
         }
-        let waiting = core::mem::take(&mut *locked(&self.accepting.queue));
-        drop(waiting);
+        // Other shards' connections may go on waiting.
+        locked(&self.accepting.queue).retain(|(door, _)| !Arc::ptr_eq(door, &self.door));
         self.accepting.changed.notify_waiters();
     }
 }

@@ -1,4 +1,5 @@
 use super::{CONTROL_BYTES, Control, HEADER, Incoming, Messages, WORD};
+use core::time::Duration;
 use mpquic_base::{Ecn, Rng};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -21,6 +22,26 @@ fn source_mark_and_segment_read_back() {
         assert_eq!((incoming.local, incoming.ecn, incoming.interface), (Some(local), Ecn::Ce, 0));
         let last = Messages(control.as_slice()).last().unwrap();
         assert_eq!(last, (libc::SOL_UDP, libc::UDP_SEGMENT, &1200u16.to_ne_bytes()[..]));
+    }
+}
+
+#[test]
+fn times_are_written_and_read_as_the_kernel_means_them() {
+    let all =
+        Control::outgoing("2001:db8::1".parse().unwrap(), true, Ecn::Ect0).with_departure(7_000_000_001);
+    let full = all.with_segment(1200);
+    assert!(full.as_slice().len() <= CONTROL_BYTES);
+    let found = Messages(full.as_slice()).find(|(_, kind, _)| *kind == libc::SCM_TXTIME).unwrap();
+    assert_eq!(found, (libc::SOL_SOCKET, libc::SCM_TXTIME, &7_000_000_001u64.to_ne_bytes()[..]));
+    let mut control = Control::EMPTY;
+    let stamp = [1_700_000_000i64.to_ne_bytes(), 250i64.to_ne_bytes()].concat();
+    control.push(libc::SOL_SOCKET, libc::SO_TIMESTAMPNS_NEW, &stamp);
+    assert_eq!(Incoming::read(&control).at, Some(Duration::new(1_700_000_000, 250)));
+    for (seconds, nanos) in [(-1i64, 0i64), (1, -1), (1, 1_000_000_000)] {
+        let mut control = Control::EMPTY;
+        let stamp = [seconds.to_ne_bytes(), nanos.to_ne_bytes()].concat();
+        control.push(libc::SOL_SOCKET, libc::SO_TIMESTAMPNS_NEW, &stamp);
+        assert_eq!(Incoming::read(&control).at, None, "{seconds} {nanos}");
     }
 }
 

@@ -6,6 +6,7 @@
 use crate::cmsg::Incoming;
 use crate::sys::{self, ARRIVALS, Arrival};
 use core::fmt;
+use core::time::Duration;
 use mpquic_base::Ecn;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -45,9 +46,9 @@ impl ReceiveBatch {
     /// The datagrams of the last receive call, in order of arrival.
     pub fn datagrams(&mut self) -> impl Iterator<Item = Datagram<'_>> {
         self.blocks.chunks_exact_mut(BLOCK_BYTES).zip(&self.trains).flat_map(|(block, train)| {
-            let Train { peer, local, ecn, .. } = *train;
+            let Train { peer, local, ecn, at: received_at, .. } = *train;
             let datagrams = block[..train.len].chunks_mut(train.segment);
-            datagrams.map(move |bytes| Datagram { bytes, peer, local, ecn })
+            datagrams.map(move |bytes| Datagram { bytes, peer, local, ecn, received_at })
         })
     }
 }
@@ -73,6 +74,9 @@ pub struct Datagram<'a> {
     /// The address that the datagram was sent to, with the port that the socket is bound to.
     pub local: SocketAddr,
     pub ecn: Ecn,
+    /// When the kernel took it in, since 1970; `None` unless the socket was bound with
+    /// [`timestamps`](super::SocketOptions::timestamps).
+    pub received_at: Option<Duration>,
 }
 
 /// Datagrams of one block. They share addresses and mark, or GRO would not have put them together.
@@ -84,12 +88,13 @@ struct Train {
     peer: SocketAddr,
     local: SocketAddr,
     ecn: Ecn,
+    at: Option<Duration>,
 }
 
 impl Train {
     const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
     const EMPTY: Self =
-        Self { len: 0, segment: 1, peer: Self::NOWHERE, local: Self::NOWHERE, ecn: Ecn::NotEct };
+        Self { len: 0, segment: 1, peer: Self::NOWHERE, local: Self::NOWHERE, ecn: Ecn::NotEct, at: None };
 
     /// `None` if the arrival cannot be trusted to be whole, or does not say where it is from.
     fn new(arrival: &Arrival, bound: SocketAddr) -> Option<Self> {
@@ -104,6 +109,7 @@ impl Train {
             peer: arrival.name.address()?,
             local: local_address(&incoming, bound),
             ecn: incoming.ecn,
+            at: incoming.at,
         })
     }
 

@@ -1,8 +1,13 @@
-use super::{Batch, ReceiveBatch, Socket, SocketOptions};
+use super::{Batch, KernelPacing, ReceiveBatch, Socket, SocketOptions};
+use crate::clock::Clock;
+use crate::filter::Instruction;
+use crate::sys;
 use mpquic_base::Ecn;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd as _;
 use std::thread;
+use std::time::Duration;
 
 /// Loopback addresses of both families, or of one with the reason why.
 fn loopbacks() -> Vec<SocketAddr> {
@@ -204,4 +209,124 @@ fn a_taken_address_and_an_unknown_device_are_the_callers_to_see() {
     assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
     let options = SocketOptions { device: Some("no-such-link".into()), ..SocketOptions::default() };
     assert!(Socket::bind("127.0.0.1:0".parse().unwrap(), &options).is_err());
+}
+
+#[test]
+fn the_kernel_says_when_each_datagram_came_in_if_it_is_asked() {
+    let bytes = pattern(3000);
+    for address in loopbacks() {
+        let options = SocketOptions { timestamps: true, ..SocketOptions::default() };
+        let (a, b, c) = (bind(address, &options), bind(address, &options), bind(address, &ways()[2]));
+        let mut times = Vec::new();
+        let mut batch = ReceiveBatch::new();
+        for _ in 0..3 {
+            for (to, asked) in [(&b, true), (&c, false)] {
+                let (local, peer, ecn) = (address.ip(), to.local_addr(), Ecn::Ect0);
+                a.send(&Batch { bytes: &bytes, segment: 1200, local, peer, ecn }).unwrap();
+                while to.receive(&mut batch).unwrap() == 0 {}
+                let at: Vec<Option<Duration>> = batch.datagrams().map(|d| d.received_at).collect();
+                assert_eq!((at.len(), at.iter().flatten().count()), (3, if asked { 3 } else { 0 }));
+                times.extend(at.into_iter().flatten());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert!(times.is_sorted() && times[8] - times[0] >= Duration::from_millis(10), "{times:?}");
+        assert!(times[0] > Duration::from_secs(1_600_000_000), "counted from 1970: {times:?}");
+    }
+}
+
+#[test]
+fn a_departure_time_may_go_with_a_batch_whatever_the_interface_makes_of_it() {
+    let clock = Clock::start();
+    for address in loopbacks() {
+        let [never, always] = [KernelPacing::Never, KernelPacing::Always];
+        assert!(
+            !bind(address, &SocketOptions { kernel_pacing: never, ..ways()[2].clone() })
+                .stats()
+                .kernel_pacing
+        );
+        assert!(!bind(address, &ways()[2]).stats().kernel_pacing, "loopback has no fq");
+        for options in ways() {
+            let a = bind(address, &SocketOptions { kernel_pacing: always, ..options.clone() });
+            let b = bind(address, &options);
+            assert!(a.stats().kernel_pacing);
+            let bytes = pattern(5 * 1200 + 7);
+            let (local, peer) = (address.ip(), b.local_addr());
+            let at = clock.kernel_ns(clock.now() + Duration::from_millis(1));
+            a.send_at(&Batch { bytes: &bytes, segment: 1200, local, peer, ecn: Ecn::Ect0 }, at).unwrap();
+            let arrived = receive(&b, 6);
+            assert_eq!(arrived.iter().flat_map(|d| d.bytes.clone()).collect::<Vec<_>>(), bytes);
+            assert!(arrived.iter().all(|d| d.ecn == Ecn::Ect0));
+        }
+    }
+}
+
+#[test]
+fn a_kernel_that_turns_out_not_to_segment_loses_nothing_and_is_asked_only_once() {
+    // Linux refuses to segment for a socket without checksums, but sends its datagrams one by one.
+    let address = "127.0.0.1:0".parse().unwrap();
+    let (a, b) = (bind(address, &SocketOptions::default()), bind(address, &SocketOptions::default()));
+    assert!(a.stats().gso);
+    sys::set_option(a.as_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
+    let bytes = pattern(16 * 1200);
+    let (local, peer) = (a.local_addr().ip(), b.local_addr());
+    let batch = Batch { bytes: &bytes, segment: 1200, local, peer, ecn: Ecn::NotEct };
+    a.send(&batch).unwrap();
+    assert_eq!(receive(&b, 16).iter().flat_map(|d| d.bytes.clone()).collect::<Vec<_>>(), bytes);
+    assert!(!a.stats().gso, "found out at run time");
+    let calls = a.stats().send_calls;
+    a.send(&batch).unwrap();
+    assert_eq!((a.stats().send_calls - calls, receive(&b, 16).len()), (1, 16));
+}
+
+#[test]
+fn a_group_shares_one_address_and_a_program_picks_who_gets_what() {
+    let options = SocketOptions::default();
+    for address in loopbacks() {
+        let group = Socket::bind_group(address, &options, 3).unwrap();
+        assert!(group.iter().all(|s| s.local_addr() == group[0].local_addr()));
+        let taken = Socket::bind_group(group[0].local_addr(), &options, 3).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse, "others do not join by mistake");
+        let sender = bind(address, &options);
+        let send = |n: u8| {
+            let (local, peer) = (address.ip(), group[0].local_addr());
+            sender.send(&Batch { bytes: &[n; 20], segment: 20, local, peer, ecn: Ecn::NotEct }).unwrap();
+        };
+        send(0);
+        let got: usize = group.iter().map(|s| s.receive(&mut ReceiveBatch::new()).unwrap()).sum();
+        assert_eq!(got, 1, "without a program the kernel picks one");
+        if let Err(error) =
+            group[0].steer_group(&[Instruction::load_byte_at(0), Instruction::give_accumulator()])
+        {
+            println!("skipped: the kernel takes no steering program ({error})");
+            return;
+        }
+        for n in [2, 0, 1, 1, 2] {
+            send(n);
+            let got: Vec<usize> =
+                group.iter().map(|s| s.receive(&mut ReceiveBatch::new()).unwrap()).collect();
+            let wanted: Vec<usize> = (0..3).map(|i| usize::from(i == n)).collect();
+            assert_eq!(got, wanted, "datagram {n}");
+        }
+        send(9);
+        let got: usize = group.iter().map(|s| s.receive(&mut ReceiveBatch::new()).unwrap()).sum();
+        assert_eq!(got, 1, "a number that is nobody's leaves the choice to the kernel");
+        assert!(group[0].steer_group(&[Instruction::modulo(0)]).is_err(), "a program that makes no sense");
+    }
+}
+
+#[test]
+fn busy_polling_is_asked_of_the_kernel_as_far_as_it_allows() {
+    let address = "127.0.0.1:0".parse().unwrap();
+    let asked = |us| {
+        let options = SocketOptions { busy_poll: Duration::from_micros(us), ..SocketOptions::default() };
+        let socket = bind(address, &options);
+        sys::option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_BUSY_POLL).unwrap()
+    };
+    let usual = asked(0);
+    // Without the privilege, or without the feature, it stays as it was.
+    assert!([usual, 70].contains(&asked(70)));
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(asked(70), 70);
+    }
 }

@@ -1,4 +1,4 @@
-use super::{TICK_NS, Wheel};
+use super::{LEVELS, TICK_NS, Wheel};
 use crate::packet::Lane;
 use mpquic_base::{Rng, Time};
 
@@ -100,6 +100,62 @@ fn cancelling_returns_the_matches_and_moves_the_next_time_forward() {
 }
 
 #[test]
+fn an_entry_is_filed_a_bounded_number_of_times_however_many_others_wait() {
+    let mut costs = Vec::new();
+    for waiting in [10, 1_000, 100_000] {
+        let mut wheel = Wheel::new(waiting);
+        let mut rng = Rng::from_number(waiting as u64);
+        let mut now = 0;
+        for id in 0..waiting as u64 {
+            wheel.insert(us(rng.below(10_000_000)), Lane::Data, id);
+        }
+        let mut popped = 0u64;
+        while popped < 200_000 {
+            now = wheel.next().map_or(now, |at| at.nanos() / TICK_NS).max(now);
+            while let Some(id) = wheel.pop_due(us(now)) {
+                wheel.insert(us(now + 1 + rng.below(10_000_000)), Lane::Data, id);
+                popped += 1;
+            }
+        }
+        assert_eq!(wheel.len(), waiting);
+        // Once when it comes and once on each level that it falls through: never in proportion to what waits.
+        let inserted = popped + waiting as u64;
+        assert!(
+            wheel.filed <= inserted * LEVELS as u64,
+            "{} for {inserted} with {waiting} waiting",
+            wheel.filed
+        );
+        costs.push(wheel.filed as f64 / inserted as f64);
+    }
+    assert!(costs.iter().all(|cost| (1.0..=4.0).contains(cost)), "{costs:?}");
+}
+
+#[test]
+fn cancelling_one_path_returns_exactly_its_entries_and_leaves_the_others_on_time() {
+    for seed in 0..50 {
+        let mut rng = Rng::from_number(seed);
+        let mut wheel = Wheel::new(0);
+        // A path is a number modulo 4; what waits lies on all levels and in the overflow.
+        let ends: Vec<Time> = (0..2000).map(|_| Time::from_nanos(span(&mut rng))).collect();
+        for (id, at) in (0..).zip(&ends) {
+            wheel.insert(*at, if id % 3 == 0 { Lane::Control } else { Lane::Data }, id);
+        }
+        let mut gone = Vec::new();
+        wheel.cancel(|id| id % 4 == 1, &mut gone);
+        gone.sort_unstable();
+        assert_eq!(gone, (0..2000).filter(|id| id % 4 == 1).collect::<Vec<u64>>(), "seed {seed}");
+        let mut rest: Vec<(u64, u64)> = (0..).zip(&ends).map(|(id, at)| (at.nanos() / TICK_NS, id)).collect();
+        rest.retain(|(_, id)| id % 4 != 1);
+        rest.sort_by_key(|(tick, id)| (*tick, id % 3 != 0, *id));
+        for (tick, id) in rest {
+            assert_eq!(wheel.next(), Some(us(tick)), "seed {seed}");
+            assert_eq!(wheel.pop_due(us(tick)), Some(id), "seed {seed}");
+        }
+        assert!(wheel.is_empty());
+    }
+}
+
+#[test]
 fn places_are_used_again() {
     let mut wheel = Wheel::new(4);
     for round in 0..1000 {
@@ -180,6 +236,10 @@ fn run_against_model(seed: u64) {
                 }
             }
             5..7 => {
+                if rng.chance(0.1) {
+                    // The thread was stopped for ten seconds.
+                    now = Time::from_nanos(now.nanos() + 10_000_000_000);
+                }
                 now = Time::from_nanos(now.nanos() + span(&mut rng));
                 while pop_both(&mut wheel, &mut model, now, &why).is_some() {}
             }

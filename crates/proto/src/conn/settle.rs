@@ -229,6 +229,13 @@ impl Connection {
         }
     }
 
+    /// Somebody outside bounds the rate of the path's link, and lets this transmission leave no earlier than `until`.
+    pub fn hold_back(&mut self, tag: Tag, until: Time) {
+        if let Some(slot) = self.slot(tag.path) {
+            self.paths[slot].recovery.pacer.on_held_back(until);
+        }
+    }
+
     /// A path whose link got a smaller MTU goes on with small packets; a probe has found its answer.
     fn on_too_large(&mut self, now: Time, slot: usize, tag: Tag) {
         let path = &mut self.paths[slot];

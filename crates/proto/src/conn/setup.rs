@@ -11,6 +11,7 @@ use crate::error::Violation;
 use crate::handshake::Handshake;
 use crate::path::{Path, PathSetup, Validation};
 use crate::path_ids::PathIds;
+use crate::steering::CidSource;
 use crate::stream::{StreamConfig, StreamLimits, Streams};
 use crate::tokens::{Grants, Mint};
 use mpquic_base::{Cid, FourTuple, PathId, Rng, Role, Time};
@@ -30,6 +31,7 @@ pub(crate) struct Setup {
     pub(crate) scid: Cid,
     pub(crate) reset_token: [u8; RESET_TOKEN_LEN],
     pub(crate) resets: Arc<dyn ResetTokens>,
+    pub(crate) cids: CidSource,
     /// The peer's ID as far as it is known: for a client its own random choice.
     pub(crate) dcid: Cid,
     pub(crate) first_dcid: Cid,
@@ -138,7 +140,9 @@ impl Connection {
             update_keys: false,
             paths: vec![path],
             path_ids: PathIds::new(u32::from(config.max_paths)),
-            cids: Cids::new(setup.scid, setup.reset_token, setup.dcid).with_resets(setup.resets),
+            cids: Cids::new(setup.scid, setup.reset_token, setup.dcid)
+                .with_resets(setup.resets)
+                .with_source(setup.cids),
             streams: Streams::new(setup.role, stream_config(&config)),
             datagrams: Datagrams::new(u64::from(config.max_datagram_frame), config.datagram_queue),
             peer: None,

@@ -10,6 +10,7 @@ use crate::conn::negotiation::Attempt;
 use crate::conn::setup::{Setup, local_parameters, reserved_version, version_information};
 use crate::conn::{Arrival, Connection, INITIAL_DATAGRAM_MIN, Tag, Transmit};
 use crate::crypto::{ClientCrypto, ResetTokens, ServerCrypto};
+use crate::steering::CidSource;
 use crate::tokens::{Mint, Reading};
 use core::fmt;
 use mpquic_base::{Cid, Ecn, FourTuple, PathId, Role, Time};
@@ -82,7 +83,7 @@ impl Endpoint {
         server_name: &str,
         tuple: FourTuple,
     ) -> Result<ConnectionId, ConnectError> {
-        let (scid, dcid) = (self.new_cid(), self.new_cid());
+        let (scid, dcid) = (self.new_cid(), CidSource::default().draw(&mut self.rng));
         let version = config.transport.versions.first().copied().unwrap_or(VERSION_1);
         let mut parameters = local_parameters(&config.transport, scid, None);
         parameters.version_information =
@@ -103,6 +104,7 @@ impl Endpoint {
                 scid,
                 reset_token: [0; RESET_TOKEN_LEN],
                 resets,
+                cids: self.seat.cids(),
                 dcid,
                 first_dcid: dcid,
                 session,
@@ -121,15 +123,14 @@ impl Endpoint {
         let id = self
             .connections
             .insert(Entry { server_name: Some(server_name.to_owned()), ..Entry::new(connection) });
+        self.seat.commons.on_connection();
         self.apply_route_changes(id);
         self.touch(id);
         Ok(id)
     }
 
     fn new_cid(&mut self) -> Cid {
-        let mut bytes = [0; LOCAL_CID_LEN];
-        self.rng.fill(&mut bytes);
-        Cid::new(&bytes).expect("eight bytes are a connection ID")
+        self.seat.cids().draw(&mut self.rng)
     }
 
     /// A datagram that leads to no connection.
@@ -151,7 +152,7 @@ impl Endpoint {
             }
             Ok((PartialHeader::Short(short), _)) => {
                 self.counters.unroutable += 1;
-                self.on_unknown_short(now, received.tuple, &short, datagram);
+                self.on_unknown_short(now, received, &short, datagram);
             }
             _ => self.counters.unroutable += 1,
         }
@@ -164,11 +165,15 @@ impl Endpoint {
             self.counters.unroutable += 1;
             return;
         }
-        if self.connections.len() >= server.max_connections {
+        if self.seat.commons.connections() >= server.max_connections {
             self.counters.refused += 1;
             return;
         }
-        let mint = Mint { crypto: Arc::clone(&server.crypto), epoch: self.gate.admission.epoch };
+        let (epoch, new_tokens) = {
+            let gate = self.seat.commons.gate();
+            (gate.admission.epoch, gate.admission.new_tokens)
+        };
+        let mint = Mint { crypto: Arc::clone(&server.crypto), epoch };
         let Some(proof) = self.admit(now, &mint, received.tuple, long, &datagram[long.token.clone()]) else {
             return;
         };
@@ -196,6 +201,7 @@ impl Endpoint {
                 scid,
                 reset_token,
                 resets: Arc::clone(&server.crypto) as Arc<dyn ResetTokens>,
+                cids: self.seat.cids(),
                 dcid: long.scid,
                 first_dcid: long.dcid,
                 session,
@@ -204,7 +210,7 @@ impl Endpoint {
                 token: Vec::new(),
                 validated: proof.validated,
                 retry_scid: proof.original.map(|_| long.dcid),
-                mint: Some(mint).filter(|_| self.gate.admission.new_tokens),
+                mint: Some(mint).filter(|_| new_tokens),
             },
         );
         let arrival = Arrival { tuple: received.tuple, ecn: received.ecn, path: PathId::ZERO, cid_seq: None };
@@ -216,7 +222,8 @@ impl Endpoint {
         }
         let key = (long.dcid, received.tuple.peer);
         let host = Host::of(received.tuple.peer.ip());
-        self.gate.on_begun(host);
+        self.seat.commons.gate().on_begun(host);
+        self.seat.commons.on_connection();
         let entry = Entry { first_dcid: Some(key), handshaking: Some(host), ..Entry::new(connection) };
         let id = self.connections.insert(entry);
         self.first_dcids.insert(key, id);
@@ -234,18 +241,20 @@ impl Endpoint {
         long: &Long,
         token: &[u8],
     ) -> Option<Proof> {
-        if self.gate.is_full(Host::of(tuple.peer.ip())) {
+        if self.seat.commons.gate().is_full(Host::of(tuple.peer.ip())) {
             self.counters.refused += 1;
             return None;
         }
         let proof = match mint.read(now, (long.version, tuple.peer), &long.dcid, token) {
             Reading::Retried { original } => Proof { validated: true, original: Some(original) },
-            Reading::Returning { nonce } => Proof { validated: self.gate.spent.spend(nonce), original: None },
+            Reading::Returning { nonce } => {
+                Proof { validated: self.seat.commons.gate().spent.spend(nonce), original: None }
+            }
             Reading::Nothing => Proof { validated: false, original: None },
             Reading::InvalidRetry => {
                 // RFC 9000 §8.1.2: better an error now than a client that waits in vain.
                 self.counters.invalid_tokens += 1;
-                if !self.gate.answers.take(now) {
+                if !self.seat.commons.gate().answers.take(now) {
                     return None;
                 }
                 let keys = mint.crypto.initial_keys(long.version, &long.dcid, Role::Server);
@@ -255,7 +264,7 @@ impl Endpoint {
                 return None;
             }
         };
-        if proof.validated || !self.gate.wants_retry() {
+        if proof.validated || !self.seat.commons.gate().wants_retry() {
             return Some(proof);
         }
         let scid = self.new_cid();
@@ -275,7 +284,10 @@ impl Endpoint {
 
     /// RFC 9000 §6.1: only for a datagram large enough to open a connection, so that nothing is amplified.
     fn negotiate_version(&mut self, now: Time, tuple: FourTuple, len: usize, dcid: &[u8], scid: &[u8]) {
-        if len < INITIAL_DATAGRAM_MIN || self.replies.len() >= REPLIES_MAX || !self.gate.answers.take(now) {
+        if len < INITIAL_DATAGRAM_MIN
+            || self.replies.len() >= REPLIES_MAX
+            || !self.seat.commons.gate().answers.take(now)
+        {
             self.counters.unroutable += 1;
             return;
         }

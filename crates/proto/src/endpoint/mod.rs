@@ -1,24 +1,26 @@
 //! All connections of one set of sockets: routing by connection ID, accepting, and whose turn it is.
 //!
 //! Owns the connections and the table that leads to them. Knows addresses as labels only; it opens no socket, reads
-//! no clock and keeps no timer beyond the earliest deadline of each connection.
+//! no clock and keeps no timer beyond the earliest deadline of each connection. One of several shards, if it is seated so:
+//! then it also tells whose a datagram is.
 
 mod accept;
 mod admission;
 mod answers;
+mod commons;
 mod resets;
 mod slots;
 
 pub use accept::{ClientConfig, ConnectError, ServerConfig};
 pub use admission::{Admission, RetryPolicy};
 pub(crate) use answers::pseudo_retry;
+pub use commons::Seat;
 
 use crate::cids::{LOCAL_CID_LEN, RouteChange};
 use crate::conn::{Arrival, Connection, Fate, Tag, Transmit};
 use crate::crypto::ResetTokens;
 use crate::event::Event;
 use crate::tokens::Purse;
-use admission::Gate;
 use mpquic_base::{Cid, Ecn, FourTuple, PathId, Rng, Time};
 use mpquic_wire::header::PartialHeader;
 use resets::Resets;
@@ -85,7 +87,9 @@ pub struct Endpoint {
     replies: VecDeque<(FourTuple, Vec<u8>)>,
     changes: Vec<RouteChange>,
     resets: Resets,
-    gate: Gate,
+    /// Datagrams that turned out to be another shard's business.
+    foreign: VecDeque<(u16, Received, Vec<u8>)>,
+    seat: Seat,
     purse: Purse,
     counters: EndpointCounters,
 }
@@ -94,7 +98,14 @@ impl Endpoint {
     /// `server` makes the endpoint accept connections; `rng` is its only source of randomness.
     #[must_use]
     pub fn new(server: Option<ServerConfig>, rng: Rng) -> Self {
-        let server_resets = server.as_ref().map(|s| Arc::clone(&s.crypto) as Arc<dyn ResetTokens>);
+        Self::seated(server, rng, Seat::alone())
+    }
+
+    /// As [`Endpoint::new`], one shard of several. All shards have the same `server`, and each its own `rng` and seat.
+    #[must_use]
+    pub fn seated(server: Option<ServerConfig>, rng: Rng, seat: Seat) -> Self {
+        let resets =
+            Resets::new(&seat, server.as_ref().map(|s| Arc::clone(&s.crypto) as Arc<dyn ResetTokens>));
         Self {
             rng,
             server,
@@ -107,8 +118,9 @@ impl Endpoint {
             deadlines: BTreeSet::new(),
             replies: VecDeque::new(),
             changes: Vec::new(),
-            resets: Resets::new(server_resets),
-            gate: Gate::default(),
+            resets,
+            foreign: VecDeque::new(),
+            seat,
             purse: Purse::default(),
             counters: EndpointCounters::default(),
         }
@@ -116,7 +128,7 @@ impl Endpoint {
 
     /// What to do about strangers, from now on.
     pub fn set_admission(&mut self, admission: Admission) {
-        self.gate.admission = admission;
+        self.seat.commons.gate().admission = admission;
     }
 
     /// Keeps a token of an earlier life ([`Endpoint::tokens`]) for the next connection of that version to that server.
@@ -179,11 +191,24 @@ impl Endpoint {
             if entry.connection.is_established()
                 && let Some(host) = entry.handshaking.take()
             {
-                self.gate.on_over(host);
+                self.seat.commons.gate().on_over(host);
             }
             self.touch(id);
             self.apply_route_changes(id);
         }
+    }
+
+    /// The shard that has to have this datagram, if it is another one.
+    #[must_use]
+    pub fn stray(&self, datagram: &[u8]) -> Option<u16> {
+        let shard = self.seat.steering()?.shard_of(datagram);
+        (shard != self.seat.shard()).then_some(shard)
+    }
+
+    /// A datagram whose connection ID led here and that another shard has to have after all: a stateless reset, whose
+    /// ID means nothing.
+    pub fn foreign(&mut self) -> Option<(u16, Received, Vec<u8>)> {
+        self.foreign.pop_front()
     }
 
     fn route(&mut self, dcid: &Cid, peer: SocketAddr) -> Option<(ConnectionId, PathId, Option<u64>)> {
@@ -219,6 +244,14 @@ impl Endpoint {
         if let Some(entry) = self.connections.get_mut(id) {
             entry.connection.settle(now, tag, fate);
             self.touch(id);
+        }
+    }
+
+    /// The link lets a transmission of connection `id` leave no earlier than `until`: its path plans what follows after
+    /// that.
+    pub fn hold_back(&mut self, id: ConnectionId, tag: Tag, until: Time) {
+        if let Some(entry) = self.connections.get_mut(id) {
+            entry.connection.hold_back(tag, until);
         }
     }
 
@@ -328,12 +361,19 @@ impl Endpoint {
         if let Some(at) = entry.deadline {
             self.deadlines.remove(&(at, id));
         }
+        self.seat.commons.on_gone(1);
         if let Some(host) = entry.handshaking {
-            self.gate.on_over(host);
+            self.seat.commons.gate().on_over(host);
         }
         if let Some(key) = entry.first_dcid {
             self.first_dcids.remove(&key);
         }
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.seat.commons.on_gone(self.len());
     }
 }
 

@@ -1,13 +1,13 @@
 //! Stateless resets (RFC 9000 §10.3): sent for connections that are forgotten here, understood from peers that forgot ours.
 
-use super::{ConnectionId, Endpoint, REPLIES_MAX};
+use super::commons::{Commons, Owner};
+use super::{ConnectionId, Endpoint, REPLIES_MAX, Received, Seat};
 use crate::cids::ResetChange;
 use crate::conn::{Connection, RESET_LEN_MIN};
 use crate::crypto::ResetTokens;
-use mpquic_base::{FourTuple, Time};
+use mpquic_base::Time;
 use mpquic_wire::frame::RESET_TOKEN_LEN;
 use mpquic_wire::header::{FIXED_BIT, Short};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// RFC 9000 §10.3: no longer than this, so that it looks like a small packet.
@@ -15,50 +15,64 @@ const RESET_LEN_MAX: usize = 43;
 
 type ResetToken = [u8; RESET_TOKEN_LEN];
 
-/// The secret behind our tokens, and which connections the tokens of peers would end.
+/// The secret behind our tokens, and which connections the tokens of peers would end. Both are the same for all shards.
 pub(super) struct Resets {
-    source: Option<Arc<dyn ResetTokens>>,
-    /// Keyed by a function of the token that only we can compute, so that the time of a search tells nothing about it
-    /// (RFC 9000 §10.3.1).
-    routes: BTreeMap<ResetToken, ConnectionId>,
+    commons: Arc<Commons>,
+    shard: u16,
     changes: Vec<ResetChange>,
 }
 
 impl Resets {
-    pub(super) const fn new(source: Option<Arc<dyn ResetTokens>>) -> Self {
-        Self { source, routes: BTreeMap::new(), changes: Vec::new() }
+    pub(super) fn new(seat: &Seat, source: Option<Arc<dyn ResetTokens>>) -> Self {
+        if let Some(source) = source {
+            seat.commons.reset_source().get_or_init(|| source);
+        }
+        Self { commons: Arc::clone(&seat.commons), shard: seat.shard(), changes: Vec::new() }
     }
 
     /// The endpoint's secret; a client's endpoint takes it from its first connection.
-    pub(super) fn source(&mut self, first: impl FnOnce() -> Arc<dyn ResetTokens>) -> Arc<dyn ResetTokens> {
-        Arc::clone(self.source.get_or_insert_with(first))
+    pub(super) fn source(&self, first: impl FnOnce() -> Arc<dyn ResetTokens>) -> Arc<dyn ResetTokens> {
+        Arc::clone(self.commons.reset_source().get_or_init(first))
     }
 
     pub(super) fn apply(&mut self, id: ConnectionId, connection: &mut Connection) {
-        let Some(source) = &self.source else { return };
+        let Some(source) = self.commons.reset_source().get() else { return };
         connection.take_reset_changes(&mut self.changes);
+        if self.changes.is_empty() {
+            return;
+        }
+        let mut routes = self.commons.resets();
         for change in self.changes.drain(..) {
             match change {
                 ResetChange::Add(token) => {
-                    self.routes.insert(source.reset_token(&token), id);
+                    routes.insert(source.reset_token(&token), Owner { shard: self.shard, id });
                 }
                 ResetChange::Remove(token) => {
-                    self.routes.remove(&source.reset_token(&token));
+                    routes.remove(&source.reset_token(&token));
                 }
             }
         }
     }
 
-    fn find(&self, tail: &ResetToken) -> Option<ConnectionId> {
-        self.routes.get(&self.source.as_ref()?.reset_token(tail)).copied()
+    fn find(&self, tail: &ResetToken) -> Option<Owner> {
+        let key = self.commons.reset_source().get()?.reset_token(tail);
+        self.commons.resets().get(&key).copied()
     }
 }
 
 impl Endpoint {
     /// A 1-RTT packet for nobody: the peer's way of saying that it forgot a connection, or ours to say so.
-    pub(super) fn on_unknown_short(&mut self, now: Time, tuple: FourTuple, short: &Short, datagram: &[u8]) {
+    pub(super) fn on_unknown_short(&mut self, now: Time, received: Received, short: &Short, datagram: &[u8]) {
         let Some(tail) = datagram.last_chunk().filter(|_| datagram.len() >= RESET_LEN_MIN) else { return };
-        if let Some(id) = self.resets.find(tail)
+        let owner = self.resets.find(tail);
+        if let Some(Owner { shard, .. }) = owner.filter(|owner| owner.shard != self.seat.shard()) {
+            // Its connection ID is random, so that it came to whichever shard.
+            if self.foreign.len() < REPLIES_MAX {
+                self.foreign.push_back((shard, received, datagram.to_vec()));
+            }
+            return;
+        }
+        if let Some(Owner { id, .. }) = owner
             && let Some(entry) = self.connections.get_mut(id)
             && entry.connection.on_stateless_reset(now, tail)
         {
@@ -68,10 +82,11 @@ impl Endpoint {
         }
         // RFC 9000 §10.3.3: always shorter than what it answers, so that two endpoints fall silent soon.
         let len = RESET_LEN_MAX.min(datagram.len() - 1);
-        let Some(source) = self.resets.source.as_ref().filter(|_| len >= RESET_LEN_MIN) else {
+        let commons = &self.seat.commons;
+        let Some(source) = commons.reset_source().get().filter(|_| len >= RESET_LEN_MIN) else {
             return;
         };
-        if self.replies.len() >= REPLIES_MAX || !self.gate.resets.take(now) {
+        if self.replies.len() >= REPLIES_MAX || !commons.gate().resets.take(now) {
             return;
         }
         let token = source.reset_token(short.dcid.as_slice());
@@ -79,7 +94,7 @@ impl Endpoint {
         self.rng.fill(&mut packet);
         packet[0] = FIXED_BIT | packet[0] & 0x3f;
         packet[len - RESET_TOKEN_LEN..].copy_from_slice(&token);
-        self.replies.push_back((tuple, packet));
+        self.replies.push_back((received.tuple, packet));
         self.counters.resets_sent += 1;
     }
 }

@@ -10,6 +10,8 @@ const CREDIT: Duration = Duration::from_millis(1);
 /// A batch is at most this long in time.
 const BURST: Duration = Duration::from_millis(1);
 const BURST_PACKETS_MIN: u64 = 2;
+/// Between two batches at whatever rate: a tick of the wheel.
+const GAP_MIN: Duration = Duration::from_micros(1);
 /// Below this a controller's rate is not believed (features of the seeds: 120 kB/s).
 const RATE_MIN: Rate = Rate::from_bytes_per_second(120_000);
 /// RFC 9002 §7.7: a little above window/srtt, so that pacing alone never starves the window.
@@ -60,7 +62,12 @@ impl Pacer {
 
     pub(crate) fn on_sent(&mut self, now: Time, bytes: u64) {
         let start = self.next.max(now - CREDIT);
-        self.next = start + self.rate.delay(bytes);
+        self.next = start + self.rate.delay(bytes).max(GAP_MIN);
+    }
+
+    /// Whoever bounds the link lets the last batch leave no earlier than this: what follows is planned from there.
+    pub(crate) fn on_held_back(&mut self, until: Time) {
+        self.next = self.next.max(until);
     }
 
     /// Packets that were waiting will never depart: the time they had booked is free again.
@@ -88,6 +95,41 @@ mod tests {
         assert_eq!(pacer.departs_at(late), late);
         pacer.on_sent(late, 1200);
         assert_eq!(pacer.departs_at(late), late + Duration::from_millis(1));
+    }
+
+    /// A pacer of this rate that has just spent its credit.
+    fn spent(rate: Rate, now: Time) -> Pacer {
+        let mut pacer = Pacer::new(true);
+        pacer.set_rate(Some(rate), 0, Duration::ZERO);
+        pacer.next = now;
+        pacer
+    }
+
+    #[test]
+    fn batches_are_as_far_apart_as_their_bytes_take_and_never_closer_than_a_microsecond() {
+        let now = Time::from_millis(7);
+        for (bits, bytes, gap) in [
+            (9_600_000, 1200, Duration::from_millis(1)),
+            (100_000_000, 1500, Duration::from_micros(120)),
+            (100_000_000_000, 1, Duration::from_micros(1)),
+            (100_000_000_000, 1500, Duration::from_micros(1)),
+        ] {
+            let mut pacer = spent(Rate::from_bits_per_second(bits), now);
+            pacer.on_sent(now, bytes);
+            assert_eq!(pacer.departs_at(now), now + gap, "{bytes} bytes at {bits} bit/s");
+        }
+    }
+
+    #[test]
+    fn a_link_that_holds_a_batch_back_moves_what_follows_and_opens_again_in_time() {
+        let now = Time::from_millis(7);
+        let mut pacer = spent(Rate::from_bits_per_second(100_000_000), now);
+        pacer.on_sent(now, 1500);
+        pacer.on_held_back(now + Duration::from_millis(9));
+        assert_eq!(pacer.departs_at(now), now + Duration::from_millis(9));
+        assert!(!pacer.is_open(now) && pacer.is_open(now + Duration::from_millis(7)));
+        pacer.on_held_back(now);
+        assert_eq!(pacer.departs_at(now), now + Duration::from_millis(9), "never sooner");
     }
 
     #[test]

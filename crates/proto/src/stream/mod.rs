@@ -135,8 +135,6 @@ struct Stream {
     recv: Option<Recv>,
     /// Opened here, or handed out by `accept`; before that the application hears nothing of it.
     known: bool,
-    /// Opened under limits that no longer hold: the peer may hear nothing of it yet.
-    withheld: bool,
     readable_pending: bool,
     listed: Listed,
 }
@@ -169,27 +167,19 @@ impl Tally {
 impl Stream {
     fn tally(&self) -> Tally {
         let mut tally = Tally::default();
-<<<<<<< HEAD
         if let Some(send) = &self.send {
             tally.exchange(&Tally::default(), &send.tally());
-=======
-        if !self.withheld {
-            tally.control = u64::from(self.wants_control());
-        }
-        if let Some(send) = &self.send {
-            if !self.withheld {
-                tally.fresh = send.fresh();
-                tally.bare_fins = u64::from(send.bare_fin());
-                tally.again = send.again();
-            }
-            tally.held = send.held();
-            tally.moving = send.moving();
->>>>>>> compat
         }
         if let Some(recv) = &self.recv {
             tally.exchange(&Tally::default(), &recv.tally());
         }
         tally
+    }
+
+    /// Whether the peer may hear nothing of it yet, because it was opened under limits that no longer hold.
+    fn withhold(&mut self, withheld: bool) {
+        self.send.iter_mut().for_each(|send| send.withheld = withheld);
+        self.recv.iter_mut().for_each(|recv| recv.withheld = withheld);
     }
 
     fn is_done(&self) -> bool {
@@ -400,25 +390,8 @@ impl Streams {
             after.exchange(&Tally::default(), &tally);
         }
         self.sums.exchange(&before, &after);
-<<<<<<< HEAD
         if stream.is_done() {
             self.forget(id);
-=======
-        let over = stream.is_done();
-        if let Some(send) = &stream.send {
-            if send.wants_again() && !stream.withheld && !stream.listed.again {
-                stream.listed.again = true;
-                self.again.push(send.priority, id);
-            }
-            if after.fresh > 0 && !stream.listed.fresh {
-                stream.listed.fresh = true;
-                self.fresh.push(send.priority, id);
-            }
-            if send.waiting && !stream.listed.waiting {
-                stream.listed.waiting = true;
-                self.waiting.push_back(id);
-            }
->>>>>>> compat
         }
         Some(result)
     }
@@ -487,7 +460,6 @@ impl Streams {
                 Recv::new(stream_limit(&self.config.initial, local, id.dir()), self.config.stream_window_max)
             }),
             known: local,
-            withheld: false,
             readable_pending: false,
             listed: Listed::default(),
         };

@@ -65,6 +65,8 @@ pub(super) struct Recv {
     /// `consumed` is the application's read position.
     window: Window,
     phase: Phase,
+    /// The peer may hear nothing of the stream yet.
+    pub(super) withheld: bool,
 }
 
 impl Recv {
@@ -78,6 +80,7 @@ impl Recv {
             final_size: None,
             window: Window::new(window, cap),
             phase: Phase::Data,
+            withheld: false,
         }
     }
 
@@ -343,7 +346,7 @@ impl Recv {
     /// What this half adds to the sums.
     #[inline]
     pub(super) fn tally(&self) -> Tally {
-        let control = u64::from(self.stop_due().is_some() || self.credit_due());
+        let control = u64::from(!self.withheld && (self.stop_due().is_some() || self.credit_due()));
         Tally { control, unread: self.unread, ..Tally::default() }
     }
 

@@ -30,7 +30,7 @@ impl Streams {
                 let limit = limits.map(|limits| stream_limit(limits, false, dir));
                 self.unlist(id);
                 self.touch(id, |stream, _| {
-                    stream.withheld = index >= first_withheld;
+                    stream.withhold(index >= first_withheld);
                     stream.send.iter_mut().for_each(|send| send.rewind(limit));
                 });
             }
@@ -45,7 +45,7 @@ impl Streams {
         let to = ours.credit.limit().min(opened);
         ours.withheld = (to < opened).then_some(to.max(from));
         for index in from..to {
-            self.touch(StreamId::new(self.role, dir, index), |stream, _| stream.withheld = false);
+            self.touch(StreamId::new(self.role, dir, index), |stream, _| stream.withhold(false));
         }
     }
 
@@ -54,13 +54,13 @@ impl Streams {
         let Some(stream) = self.table.get_mut(&id) else { return };
         let priority = stream.send.as_ref().map_or(0, |send| send.priority);
         if core::mem::take(&mut stream.listed.again) {
-            self.again.remove(priority, id);
+            self.queues.again.remove(priority, id);
         }
         if core::mem::take(&mut stream.listed.fresh) {
-            self.fresh.remove(priority, id);
+            self.queues.fresh.remove(priority, id);
         }
         if core::mem::take(&mut stream.listed.control) {
-            self.control.retain(|queued| *queued != id);
+            self.queues.control.retain(|queued| *queued != id);
         }
     }
 }

@@ -67,6 +67,8 @@ pub(super) struct Send {
     pub(super) priority: i32,
     /// The application wants to write and could not.
     pub(super) waiting: bool,
+    /// The peer may hear nothing of the stream yet.
+    pub(super) withheld: bool,
 }
 
 impl Send {
@@ -84,6 +86,7 @@ impl Send {
             phase: Phase::Data,
             priority: 0,
             waiting: false,
+            withheld: false,
         }
     }
 
@@ -323,7 +326,7 @@ impl Send {
     }
 
     pub(super) fn wants_again(&self) -> bool {
-        self.again() > 0 || self.bare_fin()
+        !self.withheld && (self.again() > 0 || self.bare_fin())
     }
 
     /// Bytes in the buffer, acknowledged ones that wait for their turn included.
@@ -349,6 +352,9 @@ impl Send {
     /// What this half adds to the sums.
     #[inline]
     pub(super) fn tally(&self) -> Tally {
+        if self.withheld {
+            return Tally { held: self.held(), moving: self.moving(), ..Tally::default() };
+        }
         Tally {
             fresh: self.fresh(),
             bare_fins: u64::from(self.bare_fin()),

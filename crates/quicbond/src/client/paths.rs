@@ -87,7 +87,8 @@ impl Paths {
     }
 
     async fn attach(&mut self, name: &str, ip: IpAddr, server: SocketAddr, now: Instant) {
-        let bind = Bind { address: SocketAddr::new(ip, 0), device: Some(name.to_owned()), mark: self.mark };
+        let address = Bind::from(SocketAddr::new(ip, 0));
+        let bind = Bind { device: Some(name.to_owned()), mark: self.mark, ..address };
         match self.endpoint.add_socket(&bind).await {
             Ok(local) => {
                 tracing::info!(link = name, %local, %server, "link found");

@@ -1,0 +1,68 @@
+//! Back-pressure and pacing over links of unlike rates, in virtual time.
+
+use mpquic_base::Duration;
+use mpquic_proto::TransportConfig;
+use mpquic_sim::{Side, World};
+
+const fn secs(s: u64) -> Duration {
+    Duration::from_secs(s)
+}
+
+/// How long 60 MB take over 500 Mbit/s with a round trip of 100 ms, with so many transmissions under way at most.
+fn long_fat(limit: u32) -> Duration {
+    let config = |c: &mut TransportConfig| c.max_in_flight_transmissions = limit;
+    let mut w = World::seeded(31).link("fat", "500mbit/50ms").config(config).connect();
+    let sent = w.send(Side::Server, 60_000_000);
+    w.deliver(&[sent], secs(60))
+}
+
+/// The limit counts what has not left this host, not what is on its way to the peer, so that it need not grow with the
+/// round trip: the default fills a link for which one per packet in flight would take thousands.
+#[test]
+fn a_long_fat_link_is_filled_by_the_default_limit_and_a_larger_one_wins_nothing_a_smaller_one_much() {
+    let took = [4, 16, 32, 64].map(long_fat);
+    println!("4, 16, 32, 64 transmissions: {took:?}");
+    // The bare bytes need 0.96 s; the way up to the full rate takes its round trips.
+    assert!(took[2] < Duration::from_millis(2600), "{took:?}");
+    assert!(took[3] <= took[1], "64 is no worse than 16: {took:?}");
+    assert!(took[1] < took[3] + took[3] / 10, "16 is enough for this link: {took:?}");
+}
+
+#[test]
+fn a_sender_faster_than_its_link_holds_bounded_memory() {
+    let limit = 3_000_000;
+    let config = |c: &mut TransportConfig| c.send_buffer_max = limit;
+    let mut w = World::seeded(32).link("thin", "5mbit/40ms").config(config).connect();
+    // Written as fast as the connection takes it: 30 s worth of the link.
+    let sent = w.send(Side::Client, 20_000_000);
+    let id = w.node(Side::Client).id(0).expect("a connection");
+    let mut most = 0;
+    for _ in 0..100 {
+        w.run_for(Duration::from_millis(100));
+        let connection = w.node(Side::Client).connection(id).expect("a connection");
+        most = most.max(connection.stream_stats().send_held);
+    }
+    assert!(most > 10_000 && most <= limit, "{most} bytes held at the most");
+    assert!(w.transfer(sent).delivered_bytes() > 5_000_000, "and the link was kept busy");
+}
+
+#[test]
+fn the_pacer_of_a_slow_path_never_holds_back_a_fast_one() {
+    let alone = {
+        let mut w = World::seeded(33).link("fast", "200mbit/15ms").connect();
+        let sent = w.send(Side::Server, 50_000_000);
+        w.deliver(&[sent], secs(30))
+    };
+    for seed in 33..36 {
+        let fast_and_slow = World::seeded(seed).link("fast", "200mbit/15ms").link("slow", "5mbit/15ms");
+        let mut w = fast_and_slow.connect();
+        let sent = w.send(Side::Server, 50_000_000);
+        let took = w.deliver(&[sent], secs(30));
+        assert!(took < alone + alone / 50, "seed {seed}: {took:?}, and {alone:?} without the slow path");
+        // The slow one did its share: its pacing rate is not the fast one's.
+        let (fast, slow) = (w.server_path("fast"), w.server_path("slow"));
+        assert!(slow.bytes_sent > 300_000, "seed {seed}: {slow:?}");
+        let (fast, slow) = (fast.pacing_rate.bits_per_second(), slow.pacing_rate.bits_per_second());
+        assert!(fast > 20 * slow, "seed {seed}: {fast} and {slow} bit/s");
+    }
+}

@@ -1,0 +1,120 @@
+//! Transmissions between connection and wheel: how many may wait, and what becomes of a batch that lost one packet.
+
+use crate::rig::{Duo, Packet, ms};
+use mpquic_base::{Dir, Rate, Rng, StreamId};
+use mpquic_policy::cc::{AckBatch, Controller, EcnBatch, LossBatch};
+use mpquic_policy::{Entry, Settings};
+use mpquic_proto::{Admission, Fate, Read, Tag, TransportConfig};
+
+/// A controller that never stands in the way, so that only what is tested does.
+#[derive(Debug)]
+struct Wide;
+
+impl Controller for Wide {
+    fn on_ack(&mut self, _: &AckBatch) {}
+    fn on_loss(&mut self, _: &LossBatch) {}
+    fn on_ecn(&mut self, _: &EcnBatch) {}
+    fn on_mtu(&mut self, _: u16) {}
+    fn window(&self) -> u64 {
+        1 << 30
+    }
+    fn pacing(&self) -> Option<Rate> {
+        None
+    }
+    fn in_slow_start(&self) -> bool {
+        false
+    }
+}
+
+static WIDE: Entry<dyn Controller> =
+    Entry { name: "wide", about: "for tests", tunables: &[], build: |_: &Settings| Box::new(Wide) };
+
+fn config(limit: u32) -> TransportConfig {
+    let mut config = TransportConfig { max_in_flight_transmissions: limit, ..TransportConfig::default() };
+    config.pacing = false;
+    // No probes and no marks among the packets that are counted.
+    (config.mtu_ceiling, config.greasing, config.ecn) = (1200, false, false);
+    config.set_controller(&WIDE);
+    config
+}
+
+/// A connected pair whose client has written `len` bytes that nobody has asked for yet.
+fn written(limit: u32, len: usize) -> (Duo, StreamId, Vec<u8>) {
+    let mut duo = Duo::with(config(limit), Admission::default());
+    duo.wait(ms(100));
+    let mut data = vec![0; len];
+    Rng::from_number(7).fill(&mut data);
+    let id = duo.connection().open(Dir::Uni).unwrap();
+    assert_eq!(duo.connection().write(id, &data).unwrap(), len);
+    (duo, id, data)
+}
+
+/// Takes transmissions until there are none, and leaves their fates open.
+fn taken(duo: &mut Duo) -> Vec<Tag> {
+    let mut out = vec![0; 65_536];
+    let mut tags = Vec::new();
+    while let Some((_, transmit)) = duo.client.transmit(duo.now, &mut out) {
+        tags.push(transmit.tag);
+    }
+    tags
+}
+
+#[test]
+fn a_limit_of_five_blocks_earlier_than_one_of_twenty_and_each_fate_lets_one_more_go() {
+    let mut taken_by = Vec::new();
+    for limit in [5, 20] {
+        let (mut duo, ..) = written(limit, 3_000_000);
+        let mut waiting = taken(&mut duo);
+        taken_by.push(waiting.len());
+        assert_eq!(waiting.len(), limit as usize);
+        assert!(taken(&mut duo).is_empty(), "blocked");
+        for fate in [Fate::Sent(duo.now), Fate::Cancelled, Fate::Failed] {
+            let (now, id, tag) = (duo.now, duo.id, waiting.remove(0));
+            duo.client.settle(now, id, tag, fate);
+            let more = taken(&mut duo);
+            assert!(more.len() <= 1, "{fate:?} gave {more:?}");
+            waiting.extend(more);
+        }
+    }
+    assert!(taken_by[0] < taken_by[1]);
+}
+
+/// Whether all of `part` is in one of the packets.
+fn carried(packets: &[Packet], part: &[u8]) -> bool {
+    packets.iter().any(|p| p.bytes.windows(part.len()).any(|w| w == part))
+}
+
+#[test]
+fn of_a_batch_that_lost_one_packet_only_that_ones_data_is_sent_again() {
+    let (mut duo, id, data) = written(32, 40_000);
+    let mut batch = duo.client_says();
+    assert!(batch.len() > 16, "one train of {} packets", batch.len());
+    let lost = batch.remove(2);
+    // The test's TLS leaves packets readable: what the third carried, but for its header.
+    let inside = |p: &Packet| p.bytes[40..p.bytes.len() - 40].to_vec();
+    let (part, neighbours) = (inside(&lost), [inside(&batch[1]), inside(&batch[2])]);
+    assert!(data.windows(part.len()).any(|w| w == part), "stream data");
+    duo.tell_server(batch);
+    let mut again = Vec::new();
+    // Shorter than a probe timeout: nobody acknowledges what is sent again.
+    for _ in 0..10 {
+        let acks = duo.server_says();
+        duo.tell_client(acks);
+        again.extend(duo.client_says());
+        duo.now += ms(1);
+        duo.wait_alone(ms(1));
+    }
+    assert!(carried(&again, &part), "the lost packet's data");
+    assert!(!neighbours.iter().any(|n| carried(&again, n)), "and nobody else's");
+    let bytes: usize = again.iter().map(|p| p.bytes.len()).sum();
+    assert!(bytes < lost.bytes.len() + 100, "{bytes} bytes in {} packets", again.len());
+    assert_eq!(duo.connection().path_stats().map(|p| p.packets_lost).sum::<u64>(), 1);
+    duo.tell_server(again);
+    let mut all: Vec<u8> = Vec::new();
+    let mut room = vec![0; 50_000];
+    assert_eq!(duo.server_connection().accept(Dir::Uni), Some(id));
+    while let Read::Data(n) = duo.server_connection().read(id, &mut room).unwrap() {
+        all.extend(&room[..n]);
+    }
+    assert!(all == data, "{} of {} bytes", all.len(), data.len());
+}
