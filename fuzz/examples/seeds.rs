@@ -3,7 +3,7 @@
 use mpquic_base::{Cid, Dir, PathId, Role, StreamId};
 use mpquic_wire::{
     Frame, Writer,
-    frame::{AckHeader, EcnCounts, NewConnectionId},
+    frame::{AckFrequency, AckHeader, EcnCounts, NewConnectionId},
     header::{
         LongHeader, LongKind, RetryHeader, SUPPORTED_VERSIONS, ShortHeader, VERSION_1, VERSION_2,
         VersionNegotiationHeader,
@@ -71,6 +71,13 @@ fn frames() -> Vec<(String, Vec<u8>)> {
         Frame::MaxPathId(PathId(u32::MAX)),
         Frame::PathsBlocked(path),
         Frame::PathCidsBlocked { path, next_seq: 4 },
+        Frame::ImmediateAck,
+        Frame::AckFrequency(AckFrequency {
+            seq: 2,
+            eliciting_threshold: 20,
+            max_ack_delay: 5000,
+            reordering_threshold: 3,
+        }),
     ];
     let mut seeds: Vec<_> = values
         .iter()
