@@ -101,6 +101,12 @@ impl Datagrams {
         self.queued
     }
 
+    /// Datagrams in both queues, and their bytes.
+    pub(crate) fn held(&self) -> (usize, u64) {
+        let incoming: usize = self.incoming.iter().map(Vec::len).sum();
+        (self.outgoing.len() + self.incoming.len(), self.queued + incoming as u64)
+    }
+
     pub(crate) fn wants(&self) -> bool {
         !self.outgoing.is_empty()
     }

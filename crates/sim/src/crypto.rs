@@ -29,6 +29,18 @@ impl PlainCrypto {
         level_keys(ONE_RTT, role)
     }
 
+    /// What `role` seals with after `phase` key updates.
+    #[must_use]
+    pub fn one_rtt_phase(role: Role, phase: u64) -> DirectionKeys {
+        level_keys(ONE_RTT + phase, role).local
+    }
+
+    /// The Handshake keys of every connection.
+    #[must_use]
+    pub fn handshake(role: Role) -> LevelKeys {
+        level_keys(HANDSHAKE, role)
+    }
+
     /// The 0-RTT keys of every connection, for the same tests.
     #[must_use]
     pub fn early(role: Role) -> LevelKeys {

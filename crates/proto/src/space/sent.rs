@@ -115,6 +115,10 @@ impl SentRing {
         self.base + self.packets.len() as u64
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.packets.len()
+    }
+
     pub(crate) const fn largest_acked(&self) -> Option<u64> {
         self.largest_acked
     }
