@@ -11,7 +11,7 @@ use mpquic_proto::{
     Admission, ClientConfig, CloseReason, ConnectionId, Endpoint, Event, Fate, Holdings, PathEvent, Read,
     Received, RetryPolicy, ServerConfig, StreamEvent, TransportConfig,
 };
-use mpquic_sim::crypto::{PlainCrypto, PlainTickets};
+use mpquic_sim::crypto::{Elsewhere, PlainCrypto, PlainTickets};
 use mpquic_sim::hostile::{Hostile, seal_long};
 use mpquic_wire::header::{LongHeader, LongKind, PartialHeader, VERSION_1};
 use mpquic_wire::{Code, TransportParameters};
@@ -156,7 +156,7 @@ impl Play {
         let mut near = Endpoint::new(None, Rng::from_number(1));
         let now = Time::from_millis(1000);
         let tuple = FourTuple { local: HOMES[0], peer: SERVER };
-        let client = ClientConfig { crypto, transport: Arc::new(config()) };
+        let client = ClientConfig { crypto: Arc::new(Elsewhere(crypto)), transport: Arc::new(config()) };
         let id = near.connect(now, &client, "server", tuple).expect("the stand-in never refuses");
         let end = |role, endpoint, ids| End {
             role,

@@ -148,6 +148,37 @@ impl ServerCrypto for PlainTickets {
     }
 }
 
+/// A client's on another host than the server: its reset tokens have a secret of their own.
+pub struct Elsewhere(pub Arc<dyn ClientCrypto>);
+
+impl core::fmt::Debug for Elsewhere {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("Elsewhere").finish_non_exhaustive()
+    }
+}
+
+impl InitialCrypto for Elsewhere {
+    fn initial_keys(&self, version: u32, dcid: &Cid, role: Role) -> LevelKeys {
+        self.0.initial_keys(version, dcid, role)
+    }
+
+    fn retry_tag(&self, version: u32, pseudo: &[u8]) -> [u8; TAG_LEN] {
+        self.0.retry_tag(version, pseudo)
+    }
+}
+
+impl ResetTokens for Elsewhere {
+    fn reset_token(&self, cid: &[u8]) -> [u8; RESET_TOKEN_LEN] {
+        checksum(RESETS_ELSEWHERE, cid)
+    }
+}
+
+impl ClientCrypto for Elsewhere {
+    fn start(self: Arc<Self>, v: u32, name: &str, parameters: Vec<u8>) -> Result<Box<dyn Session>, String> {
+        Arc::clone(&self.0).start(v, name, parameters)
+    }
+}
+
 /// Ends the hello of a client that offers 0-RTT, and of a server that accepts it.
 const EARLY_MARK: &[u8] = b"early data!";
 
@@ -291,6 +322,7 @@ const ONE_RTT: u64 = 0x2000;
 const TOKENS: u64 = 0x3000;
 const RESETS: u64 = 0x4000;
 const EARLY: u64 = 0x5000;
+const RESETS_ELSEWHERE: u64 = 0x6000;
 
 struct PlainPhases {
     role: Role,
