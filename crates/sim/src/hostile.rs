@@ -5,7 +5,7 @@
 //! tests and fuzzers to decide.
 
 use crate::crypto::PlainCrypto;
-use mpquic_base::{Cid, PathId, RangeSet, Role};
+use mpquic_base::{Cid, Dir, PathId, RangeSet, Role};
 use mpquic_proto::LOCAL_CID_LEN;
 use mpquic_proto::crypto::DirectionKeys;
 use mpquic_wire::frame::AckHeader;
@@ -39,6 +39,8 @@ pub struct Hostile {
     phase: u64,
     /// Challenges that were heard and may be answered.
     pub challenges: Vec<(PathId, [u8; 8])>,
+    /// Streams of each kind, two-way and one-way, that the other side allows in all.
+    pub max_streams: [u64; 2],
     /// Frames of the other side that close the connection: their codes.
     pub closed_with: Vec<u64>,
 }
@@ -56,7 +58,7 @@ impl Hostile {
     #[must_use]
     pub fn new(role: Role) -> Self {
         let (ways, challenges, closed_with) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { role, ways, phase: 0, challenges, closed_with }
+        Self { role, ways, phase: 0, challenges, max_streams: [0; 2], closed_with }
     }
 
     /// A datagram that the honest peer sent before it was taken over: shows IDs of the other side.
@@ -79,6 +81,10 @@ impl Hostile {
             match frame {
                 Frame::NewConnectionId(new) => self.ways.entry(new.path).or_default().learn(new.cid),
                 Frame::PathChallenge(data) => self.challenges.push((heard.path, data)),
+                Frame::MaxStreams { dir, max } => {
+                    let most = &mut self.max_streams[usize::from(dir == Dir::Uni)];
+                    *most = max.max(*most);
+                }
                 Frame::ConnectionClose { code, .. } => self.closed_with.push(code),
                 _ => {}
             }

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod address;
 mod early;
 mod ecn;
 mod grease;
 mod handshake;
+mod hostile;
 mod multipath;
 mod resets;
 mod retry;
