@@ -489,12 +489,17 @@ impl Play {
                 self.old.push(packet);
                 burst += 1;
             }
-            assert!(burst < BURST_MAX, "{:?} sends and sends", self.ends[end].role);
+            assert!(burst < BURST_MAX, "{:?} sends and sends: {transmit:?}", self.ends[end].role);
+
             if let Some(id) = id {
                 if !ids.contains(&id) {
                     ids.push(id);
                 }
                 let fate = self.fate.unwrap_or(Fate::Sent(self.now));
+                if fate == Fate::Cancelled {
+                    // Whoever takes packets back for ever asks for them for ever.
+                    self.fate = None;
+                }
                 endpoint.settle(self.now, id, transmit.tag, fate);
             }
         }

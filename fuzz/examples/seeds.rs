@@ -2,6 +2,8 @@
 
 #[path = "steps/connection.rs"]
 mod connection;
+#[path = "steps/h3.rs"]
+mod h3;
 
 use mpquic_base::{Cid, Dir, PathId, Role, StreamId};
 use mpquic_wire::{
@@ -21,7 +23,8 @@ fn main() -> io::Result<()> {
     save("frames", frames())?;
     save("packet", packets())?;
     save("parameters", parameters())?;
-    save("connection", connection::plays())
+    save("connection", connection::plays())?;
+    save("h3", h3::seeds())
 }
 
 fn save(target: &str, seeds: Vec<(String, Vec<u8>)>) -> io::Result<()> {

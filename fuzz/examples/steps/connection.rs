@@ -74,26 +74,90 @@ fn honest() -> Vec<(String, Vec<u8>)> {
     let mode = |mode: u8, steps: &[Vec<u8>]| [&[mode][..], &steps.concat()].concat();
     let mut plays = vec![
         ("handshake".to_owned(), mode(0, &[CARRY.into(), wait(100), CARRY.into(), exchange()])),
-        ("handshake-lossy".into(), mode(0, &[LOSE.into(), JUMP.into(), vec![15, 1], CARRY.into(), JUMP.into(), CARRY.into()])),
+        (
+            "handshake-lossy".into(),
+            mode(0, &[LOSE.into(), JUMP.into(), vec![15, 1], CARRY.into(), JUMP.into(), CARRY.into()]),
+        ),
         ("retry".into(), mode(RETRY, &[CARRY.into(), exchange()])),
         ("early".into(), mode(EARLY, &[act(0, 0, 0), act(0, 2, 700), CARRY.into(), exchange()])),
-        ("early-refused".into(), mode(EARLY | EARLY_REFUSED, &[act(0, 0, 0), act(0, 2, 700), CARRY.into(), exchange()])),
+        (
+            "early-refused".into(),
+            mode(EARLY | EARLY_REFUSED, &[act(0, 0, 0), act(0, 2, 700), CARRY.into(), exchange()]),
+        ),
         ("exchange".into(), mode(CONNECTED, &[exchange(), exchange()])),
-        ("two-paths".into(), mode(CONNECTED | TWO_PATHS, &[exchange(), act(0, 0x1c, 0), CARRY.into(), wait(400), exchange()])),
-        ("abandon".into(), mode(CONNECTED | TWO_PATHS, &[exchange(), act(0, 0x1d, 0), CARRY.into(), wait(4000), CARRY.into()])),
+        (
+            "two-paths".into(),
+            mode(CONNECTED | TWO_PATHS, &[exchange(), act(0, 0x1c, 0), CARRY.into(), wait(400), exchange()]),
+        ),
+        (
+            "abandon".into(),
+            mode(
+                CONNECTED | TWO_PATHS,
+                &[exchange(), act(0, 0x1d, 0), CARRY.into(), wait(4000), CARRY.into()],
+            ),
+        ),
         ("third-path".into(), mode(CONNECTED | TWO_PATHS, &[act(1, 15, 0), CARRY.into(), exchange()])),
         ("backup".into(), mode(CONNECTED | TWO_PATHS, &[act(0, 0x0b, 1), CARRY.into(), exchange()])),
         ("idle".into(), mode(CONNECTED, &[wait(29_000), CARRY.into(), JUMP.into(), JUMP.into()])),
         ("close".into(), mode(CONNECTED, &[act(0, 14, 0x0707), CARRY.into(), again(20, 0, 0), wait(5000)])),
-        ("reset-stop".into(), mode(CONNECTED, &[act(0, 1, 0), act(0, 2, 3000), CARRY.into(), act(1, 6, 7), CARRY.into(), act(0, 5, 8), CARRY.into()])),
-        ("refused".into(), mode(CONNECTED | TWO_PATHS, &[vec![14, 1], exchange(), vec![14, 2], exchange(), vec![14, 3], exchange(), vec![14, 4], exchange(), vec![14, 0]])),
-        ("garbage".into(), mode(CONNECTED, &[[vec![4, 0], piece(&[0x40; 60])].concat(), [vec![4, 3], piece(&[0xc0; 1300])].concat(), exchange()])),
-        ("garbage-for-a-known-id".into(), mode(CONNECTED, &[[vec![5, 0, 9], piece(&[0x5a; 50])].concat(), [vec![5, 3, 9], piece(&[0x5a; 50])].concat()])),
+        (
+            "reset-stop".into(),
+            mode(
+                CONNECTED,
+                &[
+                    act(0, 1, 0),
+                    act(0, 2, 3000),
+                    CARRY.into(),
+                    act(1, 6, 7),
+                    CARRY.into(),
+                    act(0, 5, 8),
+                    CARRY.into(),
+                ],
+            ),
+        ),
+        (
+            "refused".into(),
+            mode(
+                CONNECTED | TWO_PATHS,
+                &[
+                    vec![14, 1],
+                    exchange(),
+                    vec![14, 2],
+                    exchange(),
+                    vec![14, 3],
+                    exchange(),
+                    vec![14, 4],
+                    exchange(),
+                    vec![14, 0],
+                ],
+            ),
+        ),
+        (
+            "garbage".into(),
+            mode(
+                CONNECTED,
+                &[
+                    [vec![4, 0], piece(&[0x40; 60])].concat(),
+                    [vec![4, 3], piece(&[0xc0; 1300])].concat(),
+                    exchange(),
+                ],
+            ),
+        ),
+        (
+            "garbage-for-a-known-id".into(),
+            mode(
+                CONNECTED,
+                &[[vec![5, 0, 9], piece(&[0x5a; 50])].concat(), [vec![5, 3, 9], piece(&[0x5a; 50])].concat()],
+            ),
+        ),
     ];
     for how in [0, 2, 3, 5, 6, 7, 8, 10, 16, 24] {
         let steps = [exchange(), again(23, how, 20), again(20, how, 3), again(2, how, 7), wait(2000)];
         plays.push((format!("again-{how}"), mode(CONNECTED | TWO_PATHS, &steps)));
-        plays.push((format!("again-early-{how}"), mode(0, &[again(0, how, 40), LOSE.into(), again(0, how, 5), CARRY.into()])));
+        plays.push((
+            format!("again-early-{how}"),
+            mode(0, &[again(0, how, 40), LOSE.into(), again(0, how, 5), CARRY.into()]),
+        ));
     }
     plays
 }
@@ -154,7 +218,8 @@ fn hostile() -> Vec<(String, Vec<u8>)> {
             ];
             plays.push((format!("{who}-{name}"), [&[mode][..], &steps.concat()].concat()));
         }
-        let moves = [inject(0, 0x48, &[Frame::Ping]), ack(1), inject(0, 0x58, &[Frame::Ping]), wait(3000), ack(1)];
+        let moves =
+            [inject(0, 0x48, &[Frame::Ping]), ack(1), inject(0, 0x58, &[Frame::Ping]), wait(3000), ack(1)];
         plays.push((format!("{who}-moves"), [&[mode][..], &moves.concat()].concat()));
         let opens = [inject(2, 0, &[Frame::Ping]), ack(1), inject(3, 0, &[Frame::Ping]), ack(1), ack(0x22)];
         plays.push((format!("{who}-opens"), [&[mode][..], &opens.concat()].concat()));

@@ -251,7 +251,7 @@ impl Path {
         if self.closing.is_some() {
             return false;
         }
-        let tell = self.observed.wants() && self.allowance() > 0;
+        let tell = self.observed.wants() && self.allowance() > 0 && self.down.is_none();
         tell || self.validation.has_response() || self.validation.challenge_due(now) || self.space.probes > 0
     }
 

@@ -1,8 +1,8 @@
 //! Whose address is believed, and what a forged one can bring about (RFC 9000 §8, §9.3).
 
-use crate::rig::{Duo, Packet, client_address, ms};
+use crate::rig::{Duo, Packet, client_address, ms, server_address};
 use mpquic_base::{Dir, FourTuple};
-use mpquic_proto::{Admission, Event, PathEvent, TransportConfig};
+use mpquic_proto::{Admission, Event, Fate, PathEvent, TransportConfig};
 use std::net::SocketAddr;
 
 fn elsewhere() -> SocketAddr {
@@ -139,4 +139,39 @@ fn garbage_with_a_known_connection_id_is_no_sign_of_life() {
         duo.wait(ms(200));
     }
     assert_eq!((duo.client_ended(), duo.server_ended()), (None, None), "kept alive all the same");
+}
+
+/// What the server tries to send while its host cannot send anything.
+fn tries(duo: &mut Duo) -> usize {
+    let (now, mut out, mut tries) = (duo.now, vec![0; 65_536], 0);
+    while let Some((id, transmit)) = duo.server.transmit(now, &mut out) {
+        tries += 1;
+        assert!(tries < 50, "again and again: {transmit:?}");
+        duo.server.settle(now, id.unwrap(), transmit.tag, Fate::Unreachable);
+    }
+    tries
+}
+
+#[test]
+fn a_host_without_a_way_out_is_not_asked_in_a_loop() {
+    let mut duo = Duo::new();
+    duo.wait(ms(300));
+    let (now, local) = (duo.now, "203.0.113.5:4000".parse().unwrap());
+    duo.connection().open_path(now, FourTuple { local, peer: server_address() }, false).unwrap();
+    let challenge = duo.client_says();
+    duo.tell_server(challenge);
+    assert!(tries(&mut duo) > 0, "a new path, challenged and told its address");
+    duo.wait(ms(2000));
+    assert!(duo.server_connection().path_stats().all(|p| p.validated), "the host can send again");
+    // A path that works, whose client moves: there is news for it, and again no way to tell.
+    let id = duo.connection().open(Dir::Uni).unwrap();
+    duo.connection().write(id, b"hello").unwrap();
+    let said = duo.client_says();
+    let moved = said.iter().map(|p| copy(p, SocketAddr::new(p.tuple.local.ip(), 7))).collect::<Vec<_>>();
+    duo.tell_server(moved);
+    assert!(tries(&mut duo) > 0);
+    for _ in 0..50 {
+        duo.wait_alone(ms(20));
+        tries(&mut duo);
+    }
 }
