@@ -1,5 +1,10 @@
 //! Writes `corpus/*/seed-*`: one file for each thing a target can meet, so that the fuzzer starts from valid input.
 
+#[path = "steps/connection.rs"]
+mod connection;
+#[path = "steps/h3.rs"]
+mod h3;
+
 use mpquic_base::{Cid, Dir, PathId, Role, StreamId};
 use mpquic_wire::{
     Frame, Writer,
@@ -17,7 +22,9 @@ const CID_LEN: u8 = 8;
 fn main() -> io::Result<()> {
     save("frames", frames())?;
     save("packet", packets())?;
-    save("parameters", parameters())
+    save("parameters", parameters())?;
+    save("connection", connection::plays())?;
+    save("h3", h3::seeds())
 }
 
 fn save(target: &str, seeds: Vec<(String, Vec<u8>)>) -> io::Result<()> {

@@ -224,6 +224,10 @@ impl Route {
         queue.datagrams.push_back((context, payload));
     }
 
+    pub(crate) fn held(&self) -> usize {
+        locked(&self.queue).datagrams.len()
+    }
+
     pub(crate) fn end_receiving(&self) {
         locked(&self.queue).over = true;
         self.arrived.notify_waiters();
@@ -337,6 +341,11 @@ impl Routes {
         }
         queue.push_back(datagram);
         self.early_total += 1;
+    }
+
+    /// Datagrams that wait for their streams.
+    pub(crate) const fn held_early(&self) -> usize {
+        self.early_total
     }
 
     /// Datagrams that were dropped because they belonged to no stream or had no context id.

@@ -22,6 +22,7 @@ mod message;
 mod percent;
 mod qpack;
 mod server;
+pub mod untrusted;
 mod wire;
 
 pub use body::{BodyReceiver, BodySender};

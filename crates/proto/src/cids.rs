@@ -327,6 +327,14 @@ impl Cids {
         })
     }
 
+    /// IDs of ours and of the peer, and retirements that it has not acknowledged.
+    pub(crate) fn held(&self) -> (usize, usize, usize) {
+        let local = self.local.values().map(|l| l.active.len()).sum();
+        let peer = self.peer.values().map(|p| p.known.len()).sum();
+        let retired = self.peer.values().map(|p| p.to_retire.len() + p.retiring.len()).sum();
+        (local, peer, retired)
+    }
+
     pub(crate) const fn wants(&self) -> bool {
         self.wants
     }

@@ -102,8 +102,15 @@ impl Datagrams {
         self.incoming.pop_front()
     }
 
-    pub(crate) const fn queued_bytes(&self) -> u64 {
-        self.queued
+    /// What waits to be sent, in bytes. An empty datagram is something to send as well: each counts its frame type.
+    pub(crate) fn queued_bytes(&self) -> u64 {
+        self.queued + self.outgoing.len() as u64
+    }
+
+    /// Datagrams in both queues, and their bytes.
+    pub(crate) fn held(&self) -> (usize, u64) {
+        let incoming: usize = self.incoming.iter().map(Vec::len).sum();
+        (self.outgoing.len() + self.incoming.len(), self.queued + incoming as u64)
     }
 
     pub(crate) fn wants(&self) -> bool {

@@ -29,6 +29,8 @@ mod tokens;
 
 pub use cids::LOCAL_CID_LEN;
 pub use config::TransportConfig;
+#[doc(hidden)]
+pub use conn::Holdings;
 pub use conn::{Connection, ConnectionCounters, Fate, Tag, Transmit};
 pub use datagrams::DatagramStats;
 pub use endpoint::{

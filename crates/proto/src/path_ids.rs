@@ -152,6 +152,11 @@ impl PathIds {
         self.cids_blocked = Some((path, next_seq));
     }
 
+    /// PATH_ABANDON frames that the peer has not acknowledged.
+    pub(crate) const fn unacknowledged(&self) -> usize {
+        self.abandons.len()
+    }
+
     pub(crate) fn wants(&self) -> bool {
         self.cids_blocked.is_some()
             || self.announce_max

@@ -29,6 +29,18 @@ impl PlainCrypto {
         level_keys(ONE_RTT, role)
     }
 
+    /// What `role` seals with after `phase` key updates.
+    #[must_use]
+    pub fn one_rtt_phase(role: Role, phase: u64) -> DirectionKeys {
+        level_keys(ONE_RTT + phase, role).local
+    }
+
+    /// The Handshake keys of every connection.
+    #[must_use]
+    pub fn handshake(role: Role) -> LevelKeys {
+        level_keys(HANDSHAKE, role)
+    }
+
     /// The 0-RTT keys of every connection, for the same tests.
     #[must_use]
     pub fn early(role: Role) -> LevelKeys {
@@ -133,6 +145,37 @@ impl ServerCrypto for PlainTickets {
         session.local = parameters;
         session.accepts_early = self.accepts;
         Ok(Box::new(session))
+    }
+}
+
+/// A client's on another host than the server: its reset tokens have a secret of their own.
+pub struct Elsewhere(pub Arc<dyn ClientCrypto>);
+
+impl core::fmt::Debug for Elsewhere {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("Elsewhere").finish_non_exhaustive()
+    }
+}
+
+impl InitialCrypto for Elsewhere {
+    fn initial_keys(&self, version: u32, dcid: &Cid, role: Role) -> LevelKeys {
+        self.0.initial_keys(version, dcid, role)
+    }
+
+    fn retry_tag(&self, version: u32, pseudo: &[u8]) -> [u8; TAG_LEN] {
+        self.0.retry_tag(version, pseudo)
+    }
+}
+
+impl ResetTokens for Elsewhere {
+    fn reset_token(&self, cid: &[u8]) -> [u8; RESET_TOKEN_LEN] {
+        checksum(RESETS_ELSEWHERE, cid)
+    }
+}
+
+impl ClientCrypto for Elsewhere {
+    fn start(self: Arc<Self>, v: u32, name: &str, parameters: Vec<u8>) -> Result<Box<dyn Session>, String> {
+        Arc::clone(&self.0).start(v, name, parameters)
     }
 }
 
@@ -279,6 +322,7 @@ const ONE_RTT: u64 = 0x2000;
 const TOKENS: u64 = 0x3000;
 const RESETS: u64 = 0x4000;
 const EARLY: u64 = 0x5000;
+const RESETS_ELSEWHERE: u64 = 0x6000;
 
 struct PlainPhases {
     role: Role,

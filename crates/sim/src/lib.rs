@@ -9,6 +9,7 @@
 mod check;
 pub mod crypto;
 pub mod emulator;
+pub mod hostile;
 pub mod link;
 pub mod profile;
 pub mod random;

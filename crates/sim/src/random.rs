@@ -1,10 +1,11 @@
 //! Worlds that nobody thought of: links, faults, policies and workload drawn from one seed.
 //!
-//! A world first runs with its faults (safety: the checkers must stay silent), then the faults stop and everything must
-//! be delivered within bounded time (liveness).
+//! In every other world somebody on the way forges, cuts and repeats datagrams as well. A world first runs with its
+//! faults (safety: the checkers must stay silent), then the faults stop and everything must be delivered within bounded
+//! time (liveness).
 
 use crate::link::{Effect, Fault, Jitter, LinkSpec, Loss, Reorder, Way, Ways, When};
-use crate::world::{Side, World};
+use crate::world::{Malice, Side, World};
 use mpquic_base::{Duration, Rate, Rng};
 use mpquic_policy::{cc, sched};
 
@@ -13,6 +14,8 @@ const FAULTY: Duration = Duration::from_secs(8);
 /// Virtual time after which a world without faults must have delivered all it was given.
 const LIVENESS: Duration = Duration::from_secs(120);
 const BYTES_MAX: u64 = 400_000;
+/// Keeps the draws of malice apart from those of the world.
+const MALICE: u64 = 0x6d61_6c69_6365;
 
 /// What became of a world.
 #[derive(Clone, Debug)]
@@ -23,6 +26,7 @@ pub struct Report {
     pub took: Duration,
     pub controller: &'static str,
     pub scheduler: &'static str,
+    pub hostile: bool,
 }
 
 /// Runs the worlds of all `seeds` and collects those that failed, each with the command that replays it.
@@ -55,6 +59,10 @@ pub fn run(seed: u64) -> Report {
             builder = builder.fault(fault(&mut rng, i));
         }
     }
+    let hostile = !seed.is_multiple_of(2);
+    if hostile {
+        builder = builder.malice(malice(&mut Rng::from_number(seed ^ MALICE)));
+    }
     let mut world = builder.build();
     world.open_all_paths();
     let mut transfers = vec![world.send(Side::Client, 1 + rng.below(BYTES_MAX))];
@@ -78,6 +86,7 @@ pub fn run(seed: u64) -> Report {
         took,
         controller: controller.name,
         scheduler: scheduler.name,
+        hostile,
     }
 }
 
@@ -109,6 +118,12 @@ fn link(rng: &mut Rng) -> LinkSpec {
         direction.mtu = [1500, 1500, 1500, 1400, 1300, 1228][pick(rng, 6)];
     }
     spec
+}
+
+/// Per datagram; each kind is missing in some worlds and frequent in others.
+fn malice(rng: &mut Rng) -> Malice {
+    let mut share = || [0.0, 0.005, 0.02, 0.1][pick(rng, 4)];
+    Malice { truncate: share() / 4.0, replay: share(), spoof: share(), garbage: share() }
 }
 
 fn fault(rng: &mut Rng, link: usize) -> Fault {

@@ -4,15 +4,18 @@
 //! client, the server has one address in all. After every step the checkers of [`crate::check`] look; whatever they
 //! find ends the world with a message that names the seed.
 
+mod adversary;
 mod node;
 mod transfer;
 
+pub use adversary::Malice;
 pub use node::{Node, Side};
 pub use transfer::{Transfer, TransferId};
 
 use crate::check;
 use crate::link::{Delivery, Fault, LinkSpec, Links, Schedule, Stats, Way, Ways};
 use crate::profile::Profile;
+use adversary::{Adversary, Seen, is_foreign};
 use mpquic_base::{Duration, Ecn, FourTuple, PathId, Rng, Time};
 use mpquic_proto::{ConnectionId, Event, PathStats, StreamEvent, TransportConfig};
 use std::collections::BTreeMap;
@@ -42,6 +45,7 @@ pub struct Builder {
     schedule: Schedule,
     neck: Option<crate::link::Neck>,
     config: TransportConfig,
+    malice: Option<Malice>,
 }
 
 impl Builder {
@@ -79,6 +83,13 @@ impl Builder {
         self
     }
 
+    /// Puts somebody on the way who forges, cuts and repeats.
+    #[must_use]
+    pub const fn malice(mut self, malice: Malice) -> Self {
+        self.malice = Some(malice);
+        self
+    }
+
     /// Changes both ends' configuration.
     #[must_use]
     pub fn config(mut self, change: impl FnOnce(&mut TransportConfig)) -> Self {
@@ -95,7 +106,9 @@ impl Builder {
         let server = Node::server(&self.config, rng.fork());
         let tuple = FourTuple { local: client_address(0), peer: SERVER };
         let id = client.connect(Time::ZERO, &self.config, tuple);
+        let adversary = self.malice.map(|malice| Adversary::new(malice, rng.fork()));
         World {
+            adversary,
             seed: self.seed,
             now: Time::ZERO,
             names: self.names,
@@ -137,6 +150,7 @@ pub struct World {
     now: Time,
     names: Vec<String>,
     links: Links<Wire>,
+    adversary: Option<Adversary>,
     client: Node,
     server: Node,
     client_id: ConnectionId,
@@ -162,6 +176,7 @@ impl World {
             schedule: Schedule::default(),
             neck: None,
             config: TransportConfig::default(),
+            malice: None,
         }
     }
 
@@ -275,6 +290,7 @@ impl World {
     /// Ends every fault: from here on the world must come to its goal.
     pub fn heal(&mut self) {
         self.links.heal(self.now);
+        self.adversary.iter_mut().for_each(Adversary::rest);
     }
 
     pub fn run_for(&mut self, span: Duration) {
@@ -331,7 +347,8 @@ impl World {
     /// The next instant at which something happens.
     fn next(&self) -> Option<Time> {
         let nodes = Time::soonest(self.client.next(), self.server.next());
-        Time::soonest(self.links.next(), nodes)
+        let forged = self.adversary.as_ref().and_then(Adversary::next);
+        Time::soonest(Time::soonest(self.links.next(), forged), nodes)
     }
 
     fn step(&mut self) {
@@ -348,6 +365,7 @@ impl World {
         while let Some(delivery) = self.links.pop(self.now) {
             self.deliver_datagram(delivery);
         }
+        self.deliver_forged();
         self.turn(Side::Client);
         self.turn(Side::Server);
         self.open_wanted_paths();
@@ -371,20 +389,33 @@ impl World {
         }
     }
 
+    fn deliver_forged(&mut self) {
+        let now = self.now;
+        while let Some(seen) = self.adversary.as_mut().and_then(|adversary| adversary.pop(now)) {
+            let Seen { to, from_address, to_address, mut bytes } = seen;
+            let tuple = FourTuple { local: to_address, peer: from_address };
+            self.node(to).receive(now, tuple, Ecn::NotEct, &mut bytes);
+        }
+    }
+
     /// One node's turn: timers, events, application, packets.
     fn turn(&mut self, side: Side) {
         let now = self.now;
         self.node(side).expire(now);
         let mut events = Vec::new();
         while let Some((id, event)) = self.node(side).event() {
-            if side == Side::Server && self.server_id.is_none() {
+            if side == Side::Server && self.server_id.is_none() && event == Event::Connected {
                 self.server_id = Some(id);
             }
             if let Event::Stream(StreamEvent::Opened(dir)) = event {
                 // The transfers know their streams; accepting is all that is left to do.
                 while self.node(side).connection(id).and_then(|c| c.accept(dir)).is_some() {}
             }
-            events.push(event);
+            // Attempts that somebody else began with copies of our client's packets come to nothing.
+            let theirs = self.adversary.is_some() && side == Side::Server && self.server_id != Some(id);
+            if !theirs {
+                events.push(event);
+            }
         }
         for event in events {
             self.on_event(side, event);
@@ -421,7 +452,13 @@ impl World {
     /// Every address leads over exactly one link; a NAT on it may have moved the client's port.
     fn push_datagram(&mut self, side: Side, tuple: FourTuple, ecn: Ecn, bytes: Vec<u8>) {
         let now = self.now;
-        let size = bytes.len() + PACKET_OVERHEAD;
+        if is_foreign(tuple.peer) {
+            let lured = self.adversary.as_mut().map(|a| a.on_lured(tuple.peer, bytes.len()));
+            if let Some(Err(what)) = lured {
+                self.fail(&format!("{side:?} sent {what}"));
+            }
+            return;
+        }
         let Some(link) = (0..self.names.len()).find(|&l| {
             let client = if side == Side::Client { tuple.local } else { tuple.peer };
             client.ip() == client_address(l).ip()
@@ -431,14 +468,25 @@ impl World {
         self.rebinds[link] += self.links.rebinds_due(link, now);
         let mut outside = client_address(link);
         outside.set_port(outside.port() + u16::try_from(self.rebinds[link] % 10_000).unwrap_or(0));
+        let (from, to) = match side {
+            Side::Client => (outside, SERVER),
+            Side::Server => (SERVER, client_address(link)),
+        };
+        let mut bytes = bytes;
+        if let Some(adversary) = &mut self.adversary {
+            let seen = Seen { to: side.peer(), from_address: from, to_address: to, bytes: bytes.clone() };
+            if let Some(len) = adversary.on_datagram(now, &seen) {
+                bytes.truncate(len);
+            }
+        }
+        let size = bytes.len() + PACKET_OVERHEAD;
         match side {
             Side::Client => {
-                self.links.push(link, Way::Up, now, (outside, SERVER, bytes), size, ecn);
+                self.links.push(link, Way::Up, now, (from, to, bytes), size, ecn);
             }
             // An address that the NAT has forgotten leads nowhere.
             Side::Server if tuple.peer == outside => {
-                let to = client_address(link);
-                self.links.push(link, Way::Down, now, (SERVER, to, bytes), size, ecn);
+                self.links.push(link, Way::Down, now, (from, to, bytes), size, ecn);
             }
             Side::Server => {}
         }

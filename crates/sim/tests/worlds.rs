@@ -1,4 +1,5 @@
-//! Two thousand worlds that nobody thought of, with every checker on. A failing one names the command that replays it.
+//! Two thousand worlds that nobody thought of, with every checker on; in every other one somebody on the way forges,
+//! cuts and repeats datagrams. A failing one names the command that replays it.
 
 use mpquic_sim::random::run_all;
 

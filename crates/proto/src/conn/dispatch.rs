@@ -159,7 +159,9 @@ impl Connection {
             self.push_event(Event::Connected);
             self.settle_early(now)?;
             if self.role == Role::Server {
-                self.grants.on_validated(self.paths[0].tuple.peer.ip());
+                if let Some(path) = self.paths.first().filter(|p| p.is_usable()) {
+                    self.grants.on_validated(path.tuple.peer.ip());
+                }
                 self.handshake.confirm_as_server();
                 self.discard_level(LevelId::Handshake);
             }

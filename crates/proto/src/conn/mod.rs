@@ -3,12 +3,14 @@
 //!
 //! `receive` takes datagrams apart, `dispatch` hands their frames on, `settle` brings fates home, `transmit` builds
 //! datagrams (`packet` seals them, `early` those of 0-RTT), `timers` lets time pass, `app` is the application's side, `paths` opens and
-//! closes paths, `negotiation` begins again when the server asks for it, `audit` checks the books for the simulator.
+//! closes paths, `negotiation` begins again when the server asks for it, `audit` checks the books for the simulator and
+//! `holdings` counts what is held.
 
 mod app;
 mod audit;
 mod dispatch;
 mod early;
+mod holdings;
 pub(crate) mod negotiation;
 mod packet;
 mod paths;
@@ -19,6 +21,7 @@ mod tail;
 mod timers;
 mod transmit;
 
+pub use holdings::Holdings;
 pub(crate) use packet::protect;
 pub(crate) use receive::{Arrival, INITIAL_DATAGRAM_MIN, RESET_LEN_MIN};
 pub use transmit::{Fate, Tag, Transmit};

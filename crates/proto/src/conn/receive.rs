@@ -53,8 +53,7 @@ impl Connection {
     pub(crate) fn receive(&mut self, now: Time, arrival: Arrival, datagram: &mut [u8]) {
         self.counters.datagrams_received += 1;
         if let Some(slot) = self.slot(arrival.path) {
-            // RFC 9000 §8.1: whole datagrams count, whatever is in them.
-            self.paths[slot].on_datagram_received(now, datagram.len());
+            self.paths[slot].on_datagram_received(arrival.tuple.peer, datagram.len());
         }
         if !self.close.is_open() {
             // RFC 9000 §10.2.1: only a close of the peer's own still matters.
@@ -142,12 +141,20 @@ impl Connection {
             return self.violate(now, Violation::protocol("reserved header bits are set"));
         }
         let newest = keys.space.acks.largest().is_none_or(|largest| pn > largest);
-        self.on_long_opened(long, level, arrival, newest);
+        self.on_long_opened(now, (long, level), arrival, newest.then_some(whole));
         self.take_in(now, Opened { level, pn, arrival, early: false }, &payload[..len]);
     }
 
     /// What a genuine long-header packet proves, whatever it carries.
-    fn on_long_opened(&mut self, long: &Long, level: LevelId, arrival: Arrival, newest: bool) {
+    ///
+    /// `newest` is the size of its datagram, if none with a higher number came before.
+    fn on_long_opened(
+        &mut self,
+        now: Time,
+        (long, level): (&Long, LevelId),
+        arrival: Arrival,
+        newest: Option<usize>,
+    ) {
         if !self.peer_cid_known {
             self.cids.set_first_peer_cid(long.scid);
             self.peer_cid_known = true;
@@ -155,14 +162,19 @@ impl Connection {
         if self.role.is_client() {
             return;
         }
-        // RFC 9000 §8.1: whoever uses an ID of ours, which nobody could guess, receives what we send to its address.
+        let pto = self.validation_pto();
         if arrival.cid_seq.is_some()
             && let Some(path) = self.paths.first_mut()
         {
-            path.on_validated();
-            // A NAT that moves its client in the middle of the handshake would otherwise end it.
-            if newest {
-                path.tuple = arrival.tuple;
+            if path.tuple.peer != arrival.tuple.peer {
+                // A NAT that moves its client in the middle of the handshake would otherwise end it. But copies are
+                // made easily: the new address is challenged once there are keys for that.
+                if let Some(received) = newest {
+                    path.on_address_change(now, arrival.tuple, pto, received);
+                }
+            } else if path.is_usable() {
+                // RFC 9000 §8.1: whoever uses an ID of ours, which nobody could guess, receives what we send there.
+                path.on_validated();
             }
         }
         if level == LevelId::Handshake {
@@ -253,7 +265,7 @@ impl Connection {
         let validation = Validation::pending(now, self.validation_pto());
         self.insert_path(now, arrival.path, arrival.tuple, validation, true);
         if let Some(slot) = self.slot(arrival.path) {
-            self.paths[slot].on_datagram_received(now, received);
+            self.paths[slot].on_datagram_received(arrival.tuple.peer, received);
         }
         true
     }
@@ -298,6 +310,9 @@ impl Connection {
             return;
         }
         let ecn = opened.arrival.ecn;
+        if let Some(slot) = self.slot(opened.arrival.path) {
+            self.paths[slot].on_heard(now);
+        }
         if opened.level != LevelId::App {
             if let Some(level) = self.handshake.level(opened.level) {
                 level.space.acks.on_packet(now, opened.pn, taken.eliciting, ecn, None);
@@ -325,6 +340,10 @@ impl Connection {
         // RFC 9000 §9.4: a mere change of port is most likely a NAT's; the path behind it is the same.
         let same_host = path.tuple.peer.ip() == tuple.peer.ip();
         path.on_address_change(now, tuple, pto, received);
+        if path.is_usable() {
+            self.grants.on_validated(tuple.peer.ip());
+        }
+        let path = &mut self.paths[slot];
         if !same_host {
             path.recovery.restart(self.config.initial_rtt, self.config.new_controller());
             // What went to the old address would fill the new one's window.

@@ -233,8 +233,9 @@ impl Connection {
                 // The host can send again. The path stays silent until the peer answers.
                 path.down = None;
             }
-            // Before the handshake is confirmed its timers set the pace, as if the packets were lost on the way.
-            Fate::Unreachable if self.handshake.is_confirmed() => {
+            // Before the handshake is confirmed its timers set the pace, and those of the validation on a path that nobody
+            // answered on yet, as if the packets were lost on the way.
+            Fate::Unreachable if self.handshake.is_confirmed() && self.paths[slot].is_usable() => {
                 self.take_back(now, slot, tag);
                 self.on_down(now, slot);
             }

@@ -4,7 +4,7 @@ use super::Connection;
 use crate::close::CloseFrame;
 use crate::frames::{Frames, Token};
 use crate::handshake::LevelId;
-use crate::path::MTU_BASE;
+use crate::path::{MTU_BASE, Path};
 use crate::stream::Sendable;
 use mpquic_base::{Duration, Ecn, FourTuple, PathId, Role, Time};
 use mpquic_policy::sched::{Pick, Want};
@@ -287,7 +287,7 @@ impl Connection {
 
     /// Views of the living paths; only if there are none, of the silent ones.
     pub(super) fn collect_views(&mut self, now: Time) {
-        let living = self.paths.iter().any(crate::path::Path::is_living);
+        let living = self.paths.iter().any(Path::is_living);
         self.views.clear();
         self.slots.clear();
         for (slot, path) in self.paths.iter().enumerate() {
@@ -416,13 +416,16 @@ impl Connection {
             }
             0
         })?;
+        let Path { recovery, space, .. } = &mut self.paths[slot];
+        recovery.prune(space, &mut self.fates);
+        self.settle_tokens(LevelId::App);
         Some(self.finish_marked(now, slot, size))
     }
 
     /// An ACK goes back over the path it speaks of, so that it is a clean RTT sample; if that path cannot be used, over
     /// the quickest one that can.
     fn ack_slot(&self, due: usize) -> Option<usize> {
-        let fit = |p: &crate::path::Path| p.is_usable() && p.down.is_none() && p.allowance() > 0;
+        let fit = |p: &Path| p.is_usable() && p.down.is_none() && p.allowance() > 0;
         if fit(&self.paths[due]) && !self.paths[due].silent {
             return Some(due);
         }
@@ -432,7 +435,7 @@ impl Connection {
 
     fn transmit_mtu_probe(&mut self, now: Time, out: &mut [u8]) -> Option<Transmit> {
         self.keys.as_ref().filter(|_| self.handshake.is_confirmed())?;
-        let wants = |p: &crate::path::Path| {
+        let wants = |p: &Path| {
             let size = p.mtu.wanted().filter(|_| p.is_usable() && !p.silent && p.allowance() == u64::MAX)?;
             (p.recovery.window_left() >= u64::from(size)).then_some(size)
         };

@@ -58,6 +58,11 @@ impl CryptoStream {
         Some(chunk)
     }
 
+    /// Bytes kept: for being sent again, and for what has to arrive before them.
+    pub(super) fn held(&self) -> usize {
+        self.sent.len() + self.received.held()
+    }
+
     pub(super) fn wants(&self) -> bool {
         !self.again.is_empty() || self.next < self.sent.len()
     }

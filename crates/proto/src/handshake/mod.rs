@@ -21,6 +21,10 @@ pub(crate) enum LevelId {
     App,
 }
 
+impl LevelId {
+    pub(crate) const ALL: [Self; 3] = [Self::Initial, Self::Handshake, Self::App];
+}
+
 /// One of the two levels that live only during the handshake.
 pub(crate) struct Level {
     pub(crate) space: Space,
@@ -176,6 +180,15 @@ impl Handshake {
             self.done_frame = DoneFrame::Sent;
         }
         self.app.write(frames);
+    }
+
+    /// Bytes of one level's CRYPTO stream that are kept.
+    pub(crate) fn held(&self, id: LevelId) -> usize {
+        match id {
+            LevelId::Initial => self.initial.as_ref().map_or(0, |l| l.crypto.held()),
+            LevelId::Handshake => self.handshake.as_ref().map_or(0, |l| l.crypto.held()),
+            LevelId::App => self.app.held(),
+        }
     }
 
     pub(crate) fn acked(&mut self, level: LevelId, offset: u64, len: u16) {

@@ -28,6 +28,7 @@ use mpquic_policy::cc::Controller;
 use mpquic_policy::sched::PathView;
 use mpquic_wire::Frame;
 use mpquic_wire::frame::{AckHeader, EcnCounts};
+use std::net::SocketAddr;
 
 /// RFC 9000 §8.1: bytes sent to an address that has not proven itself, per byte received from it.
 const AMPLIFICATION: u64 = 3;
@@ -182,13 +183,18 @@ impl Path {
         self.recovery.silent_at(&mut self.space, max_ack_delay, self.heard_at)
     }
 
-    pub(crate) fn on_datagram_received(&mut self, now: Time, bytes: usize) {
-        self.quiet_since = now;
-        self.heard_at = now;
+    /// RFC 9000 §8.1: bytes earn credit for the address that they came from, whatever is in them, and for no other.
+    pub(crate) fn on_datagram_received(&mut self, from: SocketAddr, bytes: usize) {
         self.bytes_received += bytes as u64;
-        if let Some(a) = &mut self.amplification {
+        if let Some(a) = self.amplification.as_mut().filter(|_| from == self.tuple.peer) {
             a.received += bytes as u64;
         }
+    }
+
+    /// Something genuine arrived: what anybody can forge proves nothing about the path.
+    pub(crate) const fn on_heard(&mut self, now: Time) {
+        self.quiet_since = now;
+        self.heard_at = now;
     }
 
     pub(crate) const fn on_packet_received(&mut self) {
@@ -216,6 +222,10 @@ impl Path {
     pub(crate) fn on_address_change(&mut self, now: Time, tuple: FourTuple, pto: Duration, received: usize) {
         if self.validation.is_validated() {
             self.previous = Some(self.tuple);
+        } else if self.previous.is_some_and(|proven| proven.peer == tuple.peer) {
+            // RFC 9000 §9.3.2: back where it was proven to be; somebody had sent copies from elsewhere.
+            self.tuple = tuple;
+            return self.on_validated();
         }
         self.tuple = tuple;
         self.amplification = Some(Amplification { received: received as u64, sent: 0 });
@@ -241,7 +251,7 @@ impl Path {
         if self.closing.is_some() {
             return false;
         }
-        let tell = self.observed.wants() && self.allowance() > 0;
+        let tell = self.observed.wants() && self.allowance() > 0 && self.down.is_none();
         tell || self.validation.has_response() || self.validation.challenge_due(now) || self.space.probes > 0
     }
 

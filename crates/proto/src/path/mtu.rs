@@ -12,6 +12,8 @@ const PRECISION: u16 = 20;
 const RAISE_AFTER: Duration = Duration::from_secs(600);
 /// Large packets lost in a row, with small ones arriving, that prove a black hole.
 const BLACK_HOLE_LOSSES: u8 = 6;
+/// RFC 9000 §18.2: what fits into a UDP datagram.
+const PAYLOAD_MAX: u16 = 65_527;
 
 #[derive(Debug)]
 pub(crate) struct MtuSearch {
@@ -29,7 +31,7 @@ pub(crate) struct MtuSearch {
 impl MtuSearch {
     /// `ceiling` is the largest payload worth trying: ours, and the peer's max_udp_payload_size.
     pub(crate) fn new(ceiling: u16) -> Self {
-        let ceiling = ceiling.max(MTU_BASE);
+        let ceiling = ceiling.clamp(MTU_BASE, PAYLOAD_MAX);
         Self {
             current: MTU_BASE,
             too_large: ceiling + 1,
@@ -44,7 +46,7 @@ impl MtuSearch {
 
     /// The peer's limit became known.
     pub(crate) fn set_ceiling(&mut self, ceiling: u16) {
-        self.ceiling = ceiling.max(MTU_BASE);
+        self.ceiling = ceiling.clamp(MTU_BASE, PAYLOAD_MAX);
         self.too_large = self.ceiling + 1;
     }
 
@@ -78,6 +80,10 @@ impl MtuSearch {
         self.failures = 0;
         self.large_lost = 0;
         self.current = self.current.max(size);
+        if size >= self.too_large {
+            // It was given up and arrives late: the size was not the reason.
+            self.too_large = self.ceiling + 1;
+        }
     }
 
     pub(crate) fn on_probe_lost(&mut self, now: Time, size: u16) {
@@ -185,6 +191,19 @@ mod tests {
         mtu.on_probe_sent();
         mtu.on_probe_refused(Time::ZERO, 1452);
         assert_eq!(mtu.wanted(), Some(1326));
+    }
+
+    #[test]
+    fn a_probe_that_was_given_up_and_arrives_late_counts_after_all() {
+        let mut mtu = MtuSearch::new(1452);
+        mtu.on_probe_sent();
+        mtu.on_probe_refused(Time::ZERO, 1452);
+        mtu.on_probe_acked(1452);
+        assert_eq!((mtu.current(), mtu.wanted()), (1452, None));
+        let mut mtu = MtuSearch::new(u16::MAX);
+        mtu.on_probe_refused(Time::ZERO, 1300);
+        mtu.on_probe_acked(1400);
+        assert!(mtu.wanted().is_some_and(|size| size > 1400), "the largest there is does not overflow");
     }
 
     #[test]

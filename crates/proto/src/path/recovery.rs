@@ -436,6 +436,19 @@ impl Recovery {
         space.pto_since = None;
     }
 
+    /// A peer that acknowledges nothing does not make us remember everything: what is oldest is taken out of flight,
+    /// offered again and forgotten. A late ACK of it counts for nothing.
+    pub(crate) fn prune(&mut self, space: &mut Space, fates: &mut Fates) {
+        if !space.sent.is_overgrown() {
+            return;
+        }
+        let old = space.sent.older_half();
+        for pn in old.clone() {
+            self.orphan(space, pn, fates);
+        }
+        space.sent.forget_below(old.end);
+    }
+
     pub(crate) fn orphan(&mut self, space: &mut Space, pn: u64, fates: &mut Fates) {
         let Some(packet) = space.sent.get_mut(pn).filter(|p| p.state == State::Outstanding) else { return };
         packet.state = State::Orphaned;

@@ -80,6 +80,10 @@ impl Validation {
         }
     }
 
+    pub(crate) const fn waiting(&self) -> usize {
+        self.responses.len()
+    }
+
     pub(crate) const fn has_response(&self) -> bool {
         !self.responses.is_empty()
     }

@@ -5,6 +5,11 @@ use core::ops::Range;
 use mpquic_base::{RangeSet, Time};
 use std::collections::VecDeque;
 
+/// Packets with nothing but ACKs that are remembered, and how often they are counted. A peer need never acknowledge
+/// them; one that acknowledges nothing else either must not make us remember them all.
+const IDLE_MAX: usize = 16_384;
+const IDLE_CHECK_EVERY: u64 = 4096;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// Its fate is open. Only such packets count as in flight.
@@ -89,8 +94,9 @@ pub(crate) struct SentRing {
     /// Numbers acknowledged so far, from `base` on: an ACK that repeats old ranges costs nothing.
     acked: RangeSet,
     largest_acked: Option<u64>,
-    /// Every packet below is no longer outstanding.
+    /// Every packet below is no longer outstanding; every one below the second elicits no ACK or is not either.
     outstanding_from: u64,
+    eliciting_from: u64,
 }
 
 impl SentRing {
@@ -104,6 +110,7 @@ impl SentRing {
             acked: RangeSet::empty(),
             largest_acked: None,
             outstanding_from: base,
+            eliciting_from: base,
         }
     }
 
@@ -113,6 +120,10 @@ impl SentRing {
 
     pub(crate) fn next_pn(&self) -> u64 {
         self.base + self.packets.len() as u64
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.packets.len()
     }
 
     pub(crate) const fn largest_acked(&self) -> Option<u64> {
@@ -229,12 +240,34 @@ impl SentRing {
         self.outstanding().next()
     }
 
+    /// Asked for every timer: packets that elicit nothing, of which a mere receiver sends thousands, are passed once.
     pub(crate) fn has_outstanding_eliciting(&mut self) -> bool {
-        let first = self.outstanding().next();
-        first.is_some_and(|pn| {
-            let skip = usize::try_from(pn - self.base).unwrap_or(usize::MAX);
-            self.packets.iter().skip(skip).any(|p| p.state == State::Outstanding && p.ack_eliciting)
-        })
+        self.eliciting_from = self.eliciting_from.max(self.base);
+        let settled = |p: &Sent| p.state != State::Outstanding || !p.ack_eliciting;
+        while self.get(self.eliciting_from).is_some_and(settled) {
+            self.eliciting_from += 1;
+        }
+        self.eliciting_from < self.next_pn()
+    }
+
+    /// True if packets that nobody has to acknowledge pile up: the peer acknowledges nothing at all. Looks only now and
+    /// then.
+    pub(crate) fn is_overgrown(&self) -> bool {
+        self.packets.len() > IDLE_MAX
+            && self.next_pn().is_multiple_of(IDLE_CHECK_EVERY)
+            && self.packets.iter().filter(|p| p.state == State::Outstanding && !p.in_flight).count()
+                > IDLE_MAX
+    }
+
+    /// The older half of the numbers that are kept when the ring is overgrown.
+    pub(crate) fn older_half(&self) -> Range<u64> {
+        self.base..self.base + self.packets.len() as u64 / 2
+    }
+
+    /// Forgets everything below `pn`, whatever its state; nothing there is in flight any more.
+    pub(crate) fn forget_below(&mut self, pn: u64) {
+        while self.base < pn && self.pop_front() {}
+        self.tidy();
     }
 
     /// Forgets packets from the old end whose fate is settled; lost ones only once they were sent before `lost_before`.
@@ -249,14 +282,23 @@ impl SentRing {
             if !done || (packet.state == State::Skipped && self.packets.len() == 1) {
                 break;
             }
-            for _ in 0..packet.tokens {
-                self.tokens.pop_front();
-            }
-            self.first_token += u64::from(packet.tokens);
-            self.packets.pop_front();
-            self.token_starts.pop_front();
-            self.base += 1;
+            self.pop_front();
         }
+        self.tidy();
+    }
+
+    fn pop_front(&mut self) -> bool {
+        let Some(packet) = self.packets.pop_front() else { return false };
+        for _ in 0..packet.tokens {
+            self.tokens.pop_front();
+        }
+        self.first_token += u64::from(packet.tokens);
+        self.token_starts.pop_front();
+        self.base += 1;
+        true
+    }
+
+    fn tidy(&mut self) {
         self.acked.remove_below(self.base);
         self.outstanding_from = self.outstanding_from.max(self.base);
     }

@@ -1,6 +1,6 @@
 //! One end of the world: an endpoint with the real pool and the real wheel, and no sockets.
 
-use crate::crypto::PlainCrypto;
+use crate::crypto::{Elsewhere, PlainCrypto};
 use mpquic_base::{Ecn, FourTuple, Rng, Time};
 use mpquic_net::{Lane, Pool, PoolConfig, Slot, Wheel};
 use mpquic_proto::{
@@ -28,6 +28,9 @@ impl Side {
 
 /// Blocks that may wait at once: the credits of a few connections.
 const POOL_MAX: usize = 128;
+
+/// Attempts to connect that copies of old packets may begin are among them.
+const CONNECTIONS_MAX: usize = 4096;
 
 struct Waiting {
     id: Option<ConnectionId>,
@@ -58,7 +61,7 @@ impl Node {
         let server = ServerConfig {
             crypto: Arc::new(PlainCrypto),
             transport: Arc::new(config.clone()),
-            max_connections: 16,
+            max_connections: CONNECTIONS_MAX,
         };
         Self::new(Endpoint::new(Some(server), rng), config)
     }
@@ -75,7 +78,8 @@ impl Node {
     }
 
     pub(super) fn connect(&mut self, now: Time, config: &TransportConfig, tuple: FourTuple) -> ConnectionId {
-        let config = ClientConfig { crypto: Arc::new(PlainCrypto), transport: Arc::new(config.clone()) };
+        let crypto = Arc::new(Elsewhere(Arc::new(PlainCrypto)));
+        let config = ClientConfig { crypto, transport: Arc::new(config.clone()) };
         let id = self.endpoint.connect(now, &config, "sim", tuple).expect("the stand-in never refuses");
         self.ids.push(id);
         id

@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
-mod departures;
 mod acks;
+mod address;
+mod datagrams;
+mod departures;
 mod early;
 mod ecn;
 mod grease;
 mod handshake;
+mod hostile;
 mod multipath;
 mod resets;
 mod retry;

@@ -332,3 +332,26 @@ fn the_ring_agrees_with_a_list_that_forgets_nothing() {
     }
     assert!((20..180).contains(&refused), "{refused} of 200 runs met a refusal: too few or too many");
 }
+
+#[test]
+fn packets_that_nobody_need_acknowledge_are_passed_once_and_forgotten_in_the_end() {
+    let mut ring = SentRing::new();
+    ring.push(packet(0), &[token(0)]);
+    for n in 1..4096 * 3 {
+        ring.push(Sent::new(Time::from_millis(n), 30, false, false), &[token(n)]);
+        assert!(ring.has_outstanding_eliciting() && !ring.is_overgrown());
+    }
+    assert_eq!(ack(&mut ring, 0..1), Some(vec![0]));
+    assert!(!ring.has_outstanding_eliciting());
+    for n in 4096 * 3..4096 * 5 {
+        ring.push(Sent::new(Time::from_millis(n), 30, false, false), &[token(n)]);
+    }
+    assert!(ring.is_overgrown());
+    let old = ring.older_half();
+    ring.forget_below(old.end);
+    assert!(ring.len() <= 4096 * 3 && !ring.is_overgrown());
+    assert_eq!(tokens(&ring, old.end), [token(old.end)], "tokens keep to their packets");
+    assert_eq!(ack(&mut ring, 5..old.end), Some(vec![]), "a late ACK counts for nothing");
+    ring.push(packet(9), &[]);
+    assert!(ring.has_outstanding_eliciting());
+}
