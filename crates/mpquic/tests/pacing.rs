@@ -120,7 +120,7 @@ fn complaint(seen: &[Seen]) -> Option<String> {
     if usual > 2 * 1452 {
         return Some(format!("the usual burst has {usual} bytes, more than a millisecond's"));
     }
-    if most > 3 * 2 * 1452 {
+    if most > 4 * 2 * 1452 {
         return Some(format!("one byte in ten came in bursts of more than {most}"));
     }
     let ideal = Duration::from_nanos(2 * 1452 * 8 * 1_000_000_000 / u64::from(RATE));
