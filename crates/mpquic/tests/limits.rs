@@ -1,13 +1,17 @@
 //! Limits of links, and threads that are tied down or never sleep.
 
-#![allow(clippy::unwrap_used, reason = "a test; its world is built outside the test functions")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test; its world is built outside the test functions, and it says what it measured"
+)]
 
 use mpquic::{
     Bind, ClientConfig, Connection, Endpoint, Identity, KernelPacing, Pin, Rate, ServerConfig, Threads,
 };
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
-use tokio::time::{sleep, timeout};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
 
 const ALPN: &[&[u8]] = &[b"test"];
 const PATIENCE: Duration = Duration::from_secs(60);

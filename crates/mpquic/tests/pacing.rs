@@ -1,6 +1,10 @@
 //! Pacing on real sockets, as the receiving kernel's clock sees it.
 
-#![allow(clippy::unwrap_used, reason = "a test; its world is built outside the test functions")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test; its world is built outside the test functions, and it says what it measured"
+)]
 
 mod observer;
 
