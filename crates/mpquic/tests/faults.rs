@@ -1,7 +1,11 @@
 //! What hosts do to packets: full sockets, routes and interfaces that vanish. Needs root for namespaces; elsewhere the
 //! tests say so and pass.
 
-#![allow(clippy::unwrap_used, reason = "a test; its world is built outside the test functions")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test; its world is built outside the test functions, and it says what it measured"
+)]
 
 mod far;
 

@@ -108,12 +108,9 @@ impl Cids {
         cids
     }
 
-    pub(crate) fn with_resets(mut self, resets: Arc<dyn ResetTokens>) -> Self {
+    /// What tokens are made of, and what IDs.
+    pub(crate) fn with(mut self, resets: Arc<dyn ResetTokens>, source: CidSource) -> Self {
         self.resets = Some(ResetSource(resets));
-        self
-    }
-
-    pub(crate) fn with_source(mut self, source: CidSource) -> Self {
         self.source = source;
         self
     }

@@ -8,24 +8,24 @@ const fn secs(s: u64) -> Duration {
     Duration::from_secs(s)
 }
 
-/// How long 60 MB take over 500 Mbit/s with a round trip of 100 ms, with so many transmissions under way at most.
+/// How long 30 MB take over 500 Mbit/s with a round trip of 100 ms, with so many transmissions under way at most.
 fn long_fat(limit: u32) -> Duration {
     let config = |c: &mut TransportConfig| c.max_in_flight_transmissions = limit;
     let mut w = World::seeded(31).link("fat", "500mbit/50ms").config(config).connect();
-    let sent = w.send(Side::Server, 60_000_000);
+    let sent = w.send(Side::Server, 30_000_000);
     w.deliver(&[sent], secs(60))
 }
 
-/// The limit counts what has not left this host, not what is on its way to the peer, so that it need not grow with the
-/// round trip: the default fills a link for which one per packet in flight would take thousands.
+/// The limit counts what has not left this host, not what is on its way to the peer, and pacers hand over at most 2 ms
+/// ahead. So it need not grow with the round trip: a few fill a link on which thousands of packets are in flight.
 #[test]
-fn a_long_fat_link_is_filled_by_the_default_limit_and_a_larger_one_wins_nothing_a_smaller_one_much() {
-    let took = [4, 16, 32, 64].map(long_fat);
-    println!("4, 16, 32, 64 transmissions: {took:?}");
-    // The bare bytes need 0.96 s; the way up to the full rate takes its round trips.
-    assert!(took[2] < Duration::from_millis(2600), "{took:?}");
-    assert!(took[3] <= took[1], "64 is no worse than 16: {took:?}");
-    assert!(took[1] < took[3] + took[3] / 10, "16 is enough for this link: {took:?}");
+fn a_long_fat_link_is_filled_whatever_the_limit() {
+    let took = [5, 16, 64].map(long_fat);
+    println!("5, 16, 64 transmissions: {took:?}");
+    // The bare bytes need 0.48 s; the way up to the full rate takes its round trips.
+    assert!(took[1] < Duration::from_millis(2000), "{took:?}");
+    assert!(took[2] <= took[1], "64 is no worse than 16: {took:?}");
+    assert!(took[0] < took[2] + took[2] / 10, "5 is no bottleneck: {took:?}");
 }
 
 #[test]
@@ -50,18 +50,18 @@ fn a_sender_faster_than_its_link_holds_bounded_memory() {
 fn the_pacer_of_a_slow_path_never_holds_back_a_fast_one() {
     let alone = {
         let mut w = World::seeded(33).link("fast", "200mbit/15ms").connect();
-        let sent = w.send(Side::Server, 50_000_000);
+        let sent = w.send(Side::Server, 25_000_000);
         w.deliver(&[sent], secs(30))
     };
-    for seed in 33..36 {
+    for seed in [33, 34] {
         let fast_and_slow = World::seeded(seed).link("fast", "200mbit/15ms").link("slow", "5mbit/15ms");
         let mut w = fast_and_slow.connect();
-        let sent = w.send(Side::Server, 50_000_000);
+        let sent = w.send(Side::Server, 25_000_000);
         let took = w.deliver(&[sent], secs(30));
         assert!(took < alone + alone / 50, "seed {seed}: {took:?}, and {alone:?} without the slow path");
         // The slow one did its share: its pacing rate is not the fast one's.
         let (fast, slow) = (w.server_path("fast"), w.server_path("slow"));
-        assert!(slow.bytes_sent > 300_000, "seed {seed}: {slow:?}");
+        assert!(slow.bytes_sent > 150_000, "seed {seed}: {slow:?}");
         let (fast, slow) = (fast.pacing_rate.bits_per_second(), slow.pacing_rate.bits_per_second());
         assert!(fast > 20 * slow, "seed {seed}: {fast} and {slow} bit/s");
     }

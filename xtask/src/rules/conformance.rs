@@ -1,24 +1,25 @@
-//! Conformance: the page that says which test holds which rule of the specifications names tests that exist.
+//! Conformance: the pages that say which test holds which rule or promise name tests that exist.
 
 use super::{Finding, is_test_file};
 use crate::repo::Repo;
 use std::collections::BTreeSet;
 
 const RULE: &str = "conformance";
-const PAGE: &str = "docs/conformance.md";
+const PAGES: [&str; 2] = ["docs/conformance.md", "docs/send-path.md"];
 
-/// Every name in backticks in the last column of a table is a test. A repository without the page promises nothing.
+/// Every name in backticks in the last column of a table is a test. A repository without the pages promises nothing.
 pub(super) fn named_tests(repo: &Repo) -> Vec<Finding> {
-    let Some(page) = repo.file(PAGE) else { return Vec::new() };
     let tests = test_names(repo);
     let mut findings = Vec::new();
-    for (line, row) in page.text.lines().enumerate().filter(|(_, line)| line.starts_with('|')) {
+    let pages = PAGES.iter().filter_map(|page| Some((*page, repo.file(page)?)));
+    let lines = pages.flat_map(|(page, file)| file.text.lines().enumerate().map(move |line| (page, line)));
+    for (page, (line, row)) in lines.filter(|(_, (_, line))| line.starts_with('|')) {
         let cells: Vec<&str> = row.trim().trim_matches('|').split('|').collect();
         let names = cells.last().map_or("", |cell| cell).split('`').skip(1).step_by(2);
         for name in names.filter(|name| !tests.contains(name.rsplit("::").next().unwrap_or(name))) {
             let advice =
                 format!("no test is called `{name}`: name the one that holds this rule, or write it");
-            findings.push(Finding::new(PAGE, line + 1, RULE, advice));
+            findings.push(Finding::new(page, line + 1, RULE, advice));
         }
     }
     findings

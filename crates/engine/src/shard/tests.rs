@@ -2,8 +2,8 @@
 
 use super::{Budget, Next, Shard};
 use crate::{App, Cx, Io, SendOutcome};
-use mpquic_base::{Dir, Duration, Ecn, FourTuple, PathId, Rng, StreamId, Time};
-use mpquic_net::{Batch, PoolConfig};
+use mpquic_base::{Dir, Duration, Ecn, FourTuple, PathId, Rate, Rng, StreamId, Time};
+use mpquic_net::{Batch, PoolConfig, Throttle};
 use mpquic_proto::{
     ClientConfig, ConnectionId, Endpoint, Event, PathEvent, Read, ServerConfig, StreamEvent, TransportConfig,
 };
@@ -29,6 +29,11 @@ struct Link {
     /// What sends from this end meet, socket by socket.
     mood: Vec<Mood>,
     sends: Vec<(u16, usize)>,
+    /// The limits of sockets, as far as they have one.
+    throttles: Vec<Option<Throttle>>,
+    /// Holds packets until their time, if it is to; when it got each, and its time.
+    holds: bool,
+    held: Vec<(Time, Time)>,
     woken: bool,
 }
 
@@ -88,6 +93,21 @@ impl Io for Link {
         }
         self.sends.push((socket, take));
         outcome
+    }
+
+    fn send_at(&mut self, socket: u16, batch: &Batch<'_>, at: Time) -> SendOutcome {
+        let now = self.net.borrow().now;
+        self.held.push((now, at));
+        self.send(socket, batch)
+    }
+
+    fn holds_until_due(&self, _socket: u16) -> bool {
+        self.holds
+    }
+
+    fn book(&self, socket: u16, batch: &Batch<'_>, at: Time) -> Time {
+        let throttle = self.throttles.get(usize::from(socket)).and_then(Option::as_ref);
+        throttle.map_or(at, |t| t.book(at, batch.bytes.len() as u64, 0, false))
     }
 
     fn take_woken(&mut self) -> bool {
@@ -221,6 +241,9 @@ impl World {
             locals: locals.to_vec(),
             mood: vec![Mood::Fine; locals.len()],
             sends: Vec::new(),
+            throttles: Vec::new(),
+            holds: false,
+            held: Vec::new(),
             woken: false,
         };
         let app = Copier { total, extra: Some(FourTuple { local: home[1], peer }), ..Copier::default() };
@@ -401,4 +424,42 @@ fn the_application_is_called_when_somebody_wakes_it() {
     world.turn(CLIENT);
     world.turn(CLIENT);
     assert_eq!(world.client().app.wakes, 1);
+}
+
+#[test]
+fn a_links_limit_holds_and_little_waits_for_it_while_the_other_link_goes_on() {
+    let mut world = World::new(8 << 20, PoolConfig::default());
+    world.ends[CLIENT].1.throttles =
+        vec![Some(Throttle::new(Some(Rate::from_bits_per_second(4_000_000)))), None];
+    let until = |at: u64| move |w: &World| w.net.borrow().now >= Time::from_millis(at) || w.is_complete();
+    let mut waiting = 0;
+    for at in (50..1000).step_by(5) {
+        world.run_until(Duration::from_secs(2), until(at));
+        waiting = waiting.max(world.client().wheel.len());
+    }
+    let took = world.net.borrow().now.since(Time::ZERO);
+    let over =
+        |socket| world.ends[CLIENT].1.sends.iter().filter(|s| s.0 == socket).map(|s| s.1).sum::<usize>();
+    let (limited, free) = (over(0), over(1));
+    let allowed = Rate::from_bits_per_second(4_000_000).bytes_in(took) / 1000;
+    assert!(limited as u64 <= allowed + 20, "{limited} datagrams of {allowed} in {took:?}");
+    assert!(free > 10 * limited, "{free} over the free link, {limited} over the other");
+    assert!(waiting <= 8, "{waiting} batches waited at once");
+    assert!(world.client().counters().throttled > 0);
+    world.finish(8 << 20);
+}
+
+#[test]
+fn a_world_that_holds_packets_gets_them_a_little_before_their_time_and_the_wheel_has_nothing_to_do() {
+    let mut world = World::new(4 << 20, PoolConfig::default());
+    world.ends[CLIENT].1.holds = true;
+    world.run_until(Duration::from_secs(5), |w| w.received() > 2_000_000);
+    let held = core::mem::take(&mut world.ends[CLIENT].1.held);
+    let ahead: Vec<Duration> = held.iter().map(|(got, due)| due.since(*got)).collect();
+    assert!(ahead.iter().any(|a| *a > Duration::from_micros(500)), "some came before their time");
+    let most = ahead.iter().max().unwrap();
+    assert!(*most <= super::HAND_OVER_BEFORE + Duration::from_micros(1), "{most:?} before");
+    world.finish(4 << 20);
+    let counters = world.client().counters();
+    assert_eq!((counters.failed, counters.cancelled), (0, 0));
 }

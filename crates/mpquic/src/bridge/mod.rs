@@ -121,10 +121,7 @@ impl Bridge {
             }),
             Request::Export { connection, len, label, context, reply } => {
                 self.on_link(cx, connection, |_, conn| {
-                    let mut out = vec![0; len];
-                    let exported = conn.export_keying_material(&mut out, &label, &context);
-                    let refused = Error::Refused(mpquic_proto::Refused::NotAllowed);
-                    reply.send(if exported { Ok(out) } else { Err(refused) }).ok();
+                    reply.send(exported(conn, len, &label, &context)).ok();
                 });
             }
             Request::UpdateKeys { connection, reply } => self.on_link(cx, connection, |_, conn| {
@@ -310,6 +307,17 @@ impl Bridge {
             self.stop.store(true, Ordering::Release);
         }
     }
+}
+
+fn exported(
+    connection: &mpquic_proto::Connection,
+    len: usize,
+    label: &[u8],
+    context: &[u8],
+) -> Result<Vec<u8>, Error> {
+    let mut out = vec![0; len];
+    let done = connection.export_keying_material(&mut out, label, context);
+    done.then_some(out).ok_or(Error::Refused(mpquic_proto::Refused::NotAllowed))
 }
 
 impl App for Bridge {

@@ -142,9 +142,7 @@ impl Connection {
             update_keys: false,
             paths: vec![path],
             path_ids: PathIds::new(u32::from(config.max_paths)),
-            cids: Cids::new(setup.scid, setup.reset_token, setup.dcid)
-                .with_resets(setup.resets)
-                .with_source(setup.cids),
+            cids: Cids::new(setup.scid, setup.reset_token, setup.dcid).with(setup.resets, setup.cids),
             streams: Streams::new(setup.role, stream_config(&config)),
             datagrams: Datagrams::new(u64::from(config.max_datagram_frame), config.datagram_queue),
             ack_orders: AckOrders::new(config.max_ack_delay, config.ack_frequency),

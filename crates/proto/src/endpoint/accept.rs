@@ -169,10 +169,7 @@ impl Endpoint {
             self.counters.refused += 1;
             return;
         }
-        let (epoch, new_tokens) = {
-            let gate = self.seat.commons.gate();
-            (gate.admission.epoch, gate.admission.new_tokens)
-        };
+        let (epoch, new_tokens) = self.seat.commons.gate().minting();
         let mint = Mint { crypto: Arc::clone(&server.crypto), epoch };
         let Some(proof) = self.admit(now, &mint, received.tuple, long, &datagram[long.token.clone()]) else {
             return;

@@ -86,6 +86,11 @@ impl Default for Gate {
 }
 
 impl Gate {
+    /// The time since 1970 that tokens are dated by, and whether clients get any.
+    pub(super) const fn minting(&self) -> (Duration, bool) {
+        (self.admission.epoch, self.admission.new_tokens)
+    }
+
     pub(super) const fn wants_retry(&self) -> bool {
         match self.admission.retry {
             RetryPolicy::Never => false,

@@ -79,6 +79,23 @@ fn a_limit_of_five_blocks_earlier_than_one_of_twenty_and_each_fate_lets_one_more
     assert!(taken_by[0] < taken_by[1]);
 }
 
+#[test]
+fn an_ack_needs_no_credit_and_is_urgent() {
+    let (mut duo, ..) = written(5, 3_000_000);
+    let waiting = taken(&mut duo);
+    let id = duo.server_connection().open(Dir::Uni).unwrap();
+    duo.server_connection().write(id, &[1; 5000]).unwrap();
+    let packets = duo.server_says();
+    duo.tell_client(packets);
+    let mut out = vec![0; 65_536];
+    let mut acks = 0;
+    while let Some((_, transmit)) = duo.client.transmit(duo.now, &mut out) {
+        assert!(transmit.urgent && transmit.len < 100, "{transmit:?}");
+        acks += 1;
+    }
+    assert!(acks > 0, "five packets came in, and {} transmissions wait", waiting.len());
+}
+
 /// Whether all of `part` is in one of the packets.
 fn carried(packets: &[Packet], part: &[u8]) -> bool {
     packets.iter().any(|p| p.bytes.windows(part.len()).any(|w| w == part))
@@ -106,8 +123,9 @@ fn of_a_batch_that_lost_one_packet_only_that_ones_data_is_sent_again() {
     }
     assert!(carried(&again, &part), "the lost packet's data");
     assert!(!neighbours.iter().any(|n| carried(&again, n)), "and nobody else's");
-    let bytes: usize = again.iter().map(|p| p.bytes.len()).sum();
-    assert!(bytes < lost.bytes.len() + 100, "{bytes} bytes in {} packets", again.len());
+    // The end of a stream may go out twice; ACKs are small.
+    let large: Vec<Packet> = again.iter().filter(|p| p.bytes.len() > 100).cloned().collect();
+    assert!(large.len() <= 2 && large.iter().all(|p| carried(core::slice::from_ref(p), &part)), "{large:?}");
     assert_eq!(duo.connection().path_stats().map(|p| p.packets_lost).sum::<u64>(), 1);
     duo.tell_server(again);
     let mut all: Vec<u8> = Vec::new();

@@ -15,4 +15,5 @@ mod multipath;
 mod resets;
 mod retry;
 mod rig;
+mod shards;
 mod versions;
