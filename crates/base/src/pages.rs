@@ -18,6 +18,8 @@ pub struct PageStore {
     spare: Vec<Page>,
     used: usize,
     spare_min: usize,
+    /// Bytes copied into pages of this store.
+    copied: u64,
 }
 
 impl Default for PageStore {
@@ -27,8 +29,11 @@ impl Default for PageStore {
 }
 
 impl PageStore {
-    /// Pages that may wait for reuse whatever is in use; more than the larger of both go back to the allocator.
-    const SPARE_MIN: usize = 512;
+    /// Pages that may wait for reuse whatever is in use; more than the larger of both go back to the allocator. Transfers
+    /// whose windows empty in one go and fill up again need no others up to 4 MiB, the window that a stream begins with.
+    const SPARE_MIN: usize = 1024;
+    /// What is left of it when the owner rests.
+    const RESTING: usize = 128;
 
     #[must_use]
     pub fn new() -> Self {
@@ -38,7 +43,18 @@ impl PageStore {
     /// With another number of pages that may wait for reuse whatever is in use.
     #[must_use]
     pub const fn keeping(spare_min: usize) -> Self {
-        Self { spare: Vec::new(), used: 0, spare_min }
+        Self { spare: Vec::new(), used: 0, spare_min, copied: 0 }
+    }
+
+    /// Something came to its end here: keeps only what is needed soon if all is quiet now.
+    pub fn rest(&mut self) {
+        self.spare.truncate(self.used.max(Self::RESTING));
+    }
+
+    /// Bytes that were copied into pages of this store so far.
+    #[must_use]
+    pub const fn copied(&self) -> u64 {
+        self.copied
     }
 
     /// A page in use goes to another store, for a spare one of that store if it has any.
@@ -100,6 +116,7 @@ impl Pages {
         let released = self.first * PAGE_U64;
         let skip = usize::try_from(released.saturating_sub(offset)).unwrap_or(usize::MAX).min(data.len());
         let (mut at, mut rest) = (offset + skip as u64, &data[skip..]);
+        store.copied += rest.len() as u64;
         while !rest.is_empty() {
             let within = within(at);
             let n = rest.len().min(PAGE - within);
@@ -274,5 +291,7 @@ mod tests {
         pages.clear(&mut store);
         assert!(store.spare.len() <= large / 2, "{} pages wait", store.spare.len());
         assert_eq!(store.used, 0);
+        store.rest();
+        assert_eq!(store.spare.len(), PageStore::RESTING);
     }
 }

@@ -117,18 +117,19 @@ pub(crate) fn send_each(
     check(result)
 }
 
-/// One `recvmmsg` into `blocks`, which is cut into [`ARRIVALS`] equal parts. Never waits.
+/// One `recvmmsg` of at most `most` arrivals into `blocks`, which is cut into [`ARRIVALS`] equal parts. Never waits.
 pub(crate) fn receive(
     fd: BorrowedFd<'_>,
     blocks: &mut [u8],
     arrivals: &mut [Arrival; ARRIVALS],
+    most: usize,
 ) -> io::Result<usize> {
     let mut parts = [NO_PART; ARRIVALS];
     let mut headers = [empty_message(); ARRIVALS];
     let block_bytes = (blocks.len() / ARRIVALS).max(1);
     let mut count: libc::c_uint = 0;
     for (((block, arrival), part), message) in
-        blocks.chunks_exact_mut(block_bytes).zip(&mut *arrivals).zip(&mut parts).zip(&mut headers)
+        blocks.chunks_exact_mut(block_bytes).zip(&mut *arrivals).zip(&mut parts).zip(&mut headers).take(most)
     {
         *part = libc::iovec { iov_base: block.as_mut_ptr().cast(), iov_len: block.len() };
         let header = &mut message.msg_hdr;

@@ -7,7 +7,7 @@ mod build;
 mod read;
 
 pub use build::{LongHeader, LongOffsets, RetryHeader, ShortHeader, VersionNegotiationHeader};
-pub use read::{HeaderError, Long, PartialHeader, Retry, Short, Versions};
+pub use read::{HeaderError, Long, PartialHeader, Retry, Short, Versions, short_dcid};
 
 /// QUIC version 1 (RFC 9000).
 pub const VERSION_1: u32 = 1;

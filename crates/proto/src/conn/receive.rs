@@ -10,7 +10,7 @@ use crate::handshake::LevelId;
 use crate::path::{Path, PathSetup, Validation};
 use mpquic_base::{Cid, Duration, Ecn, FourTuple, PathId, Role, Time};
 use mpquic_wire::frame::RESET_TOKEN_LEN;
-use mpquic_wire::header::{Long, LongKind, PartialHeader, Short};
+use mpquic_wire::header::{FIXED_BIT, Long, LongKind, PartialHeader, Short, short_dcid};
 
 /// Packets kept for keys that are still to come, and the largest one worth keeping.
 const STASH_MAX: usize = 10;
@@ -59,6 +59,14 @@ impl Connection {
             // RFC 9000 §10.2.1: only a close of the peer's own still matters.
             self.close.on_packet();
         }
+        if let Some((_, pn_offset)) = short_dcid(datagram, LOCAL_CID_LEN) {
+            // By far the most common: one 1-RTT packet, which reaches to the end of the datagram.
+            let valid = datagram[0] & FIXED_BIT != 0 || self.config.greasing;
+            if valid && !self.close.is_done() {
+                self.receive_short(now, arrival, pn_offset, datagram);
+            }
+            return self.unstash(now);
+        }
         let whole = datagram.len();
         let mut rest = datagram;
         let mut dcid = None;
@@ -85,7 +93,7 @@ impl Connection {
             }
             match parsed {
                 Parsed::Long(long) => self.receive_long(now, arrival, &long, packet, whole),
-                Parsed::Short(short) => self.receive_short(now, arrival, &short, packet),
+                Parsed::Short(short) => self.receive_short(now, arrival, short.pn_offset, packet),
                 Parsed::Versions(scid, versions) => self.on_version_negotiation(scid, &versions),
                 Parsed::Retry(retry) => self.on_retry(retry),
                 Parsed::Ignored => {}
@@ -183,7 +191,7 @@ impl Connection {
         }
     }
 
-    fn receive_short(&mut self, now: Time, arrival: Arrival, short: &Short, packet: &mut [u8]) {
+    fn receive_short(&mut self, now: Time, arrival: Arrival, pn_offset: usize, packet: &mut [u8]) {
         let Some(&tail) = packet.last_chunk::<RESET_TOKEN_LEN>() else { return };
         // RFC 9001 §5.7: a server reads nothing of 1-RTT before the handshake is complete.
         let Some(keys) = self.keys.as_mut().filter(|_| self.handshake.is_complete()) else {
@@ -196,8 +204,7 @@ impl Connection {
         }
         let largest = slot.and_then(|slot| self.paths[slot].space.acks.largest());
         let whole = packet.len();
-        let Some((first, pn, payload_at)) = unprotect(&*keys.header_peer, packet, short.pn_offset, largest)
-        else {
+        let Some((first, pn, payload_at)) = unprotect(&*keys.header_peer, packet, pn_offset, largest) else {
             return;
         };
         let paths = &self.paths;
@@ -332,11 +339,12 @@ impl Connection {
 
     /// RFC 9000 §9.3: a server follows its client to a new address and has it proven.
     fn follow_peer(&mut self, now: Time, slot: usize, tuple: FourTuple, received: usize) {
-        let pto = self.validation_pto();
-        let path = &mut self.paths[slot];
+        let path = &self.paths[slot];
         if path.tuple.peer == tuple.peer || self.role.is_client() || path.closing.is_some() {
             return;
         }
+        let pto = self.validation_pto();
+        let path = &mut self.paths[slot];
         // RFC 9000 §9.4: a mere change of port is most likely a NAT's; the path behind it is the same.
         let same_host = path.tuple.peer.ip() == tuple.peer.ip();
         path.on_address_change(now, tuple, pto, received);
@@ -387,7 +395,7 @@ impl Connection {
                     self.receive_long(now, stashed.arrival, &long, &mut stashed.bytes, whole);
                 }
                 Ok((PartialHeader::Short(short), _)) => {
-                    self.receive_short(now, stashed.arrival, &short, &mut stashed.bytes);
+                    self.receive_short(now, stashed.arrival, short.pn_offset, &mut stashed.bytes);
                 }
                 _ => {}
             }

@@ -22,7 +22,7 @@ use crate::crypto::ResetTokens;
 use crate::event::Event;
 use crate::tokens::Purse;
 use mpquic_base::{Cid, Ecn, FourTuple, PathId, Rng, Time};
-use mpquic_wire::header::PartialHeader;
+use mpquic_wire::header::{PartialHeader, short_dcid};
 use resets::Resets;
 use rustc_hash::FxHashMap;
 use slots::Slots;
@@ -172,19 +172,29 @@ impl Endpoint {
     /// Takes in one datagram; it is decrypted where it lies.
     pub fn receive(&mut self, now: Time, received: Received, datagram: &mut [u8]) {
         self.counters.datagrams_received += 1;
+        if let Some((cid, route)) = self.last_route
+            && short_dcid(datagram, LOCAL_CID_LEN).is_some_and(|(dcid, _)| dcid == cid.as_slice())
+        {
+            return self.deliver(now, received, (route.connection, route.path, Some(route.seq)), datagram);
+        }
         let Ok((header, _)) = PartialHeader::read(datagram, LOCAL_CID_LEN) else {
             self.counters.unroutable += 1;
             return;
         };
-        let route = match &self.last_route {
-            Some((cid, route)) if cid.as_slice() == header.dcid() => {
-                Some((route.connection, route.path, Some(route.seq)))
-            }
-            _ => Cid::new(header.dcid()).and_then(|dcid| self.route(&dcid, received.tuple.peer)),
-        };
-        let Some((id, path, cid_seq)) = route else {
-            return self.on_stranger(now, received, datagram);
-        };
+        let route = Cid::new(header.dcid()).and_then(|dcid| self.route(&dcid, received.tuple.peer));
+        match route {
+            Some(route) => self.deliver(now, received, route, datagram),
+            None => self.on_stranger(now, received, datagram),
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        now: Time,
+        received: Received,
+        (id, path, cid_seq): (ConnectionId, PathId, Option<u64>),
+        datagram: &mut [u8],
+    ) {
         let arrival = Arrival { tuple: received.tuple, ecn: received.ecn, path, cid_seq };
         if let Some(entry) = self.connections.get_mut(id) {
             entry.connection.receive(now, arrival, datagram);

@@ -91,6 +91,8 @@ pub struct StreamStats {
     pub receive_window: u64,
     /// Bytes that the connection's limit lets us send.
     pub send_credit: u64,
+    /// Bytes copied into and out of stream buffers so far.
+    pub copied: u64,
 }
 
 /// What flow control lets go now, in bytes; a FIN on its own counts as one.
@@ -106,6 +108,8 @@ pub(crate) struct Sendable {
 #[derive(Debug)]
 struct Shared {
     store: PageStore,
+    /// Bytes copied out of pages.
+    copied_out: u64,
     /// What the peer may send on all streams together.
     receive: Window,
     /// The sum of the highest offsets that arrived.
@@ -360,6 +364,7 @@ impl Streams {
             },
             shared: Shared {
                 store: PageStore::new(),
+                copied_out: 0,
                 receive: Window::new(initial.max_data, config.receive_window_max),
                 received: 0,
                 send: Credit::default(),
@@ -444,6 +449,7 @@ impl Streams {
         self.sums.exchange(&stream.tally(), &Tally::default());
         let priority = stream.send.map_or(0, |s| s.priority);
         self.queues.remove(stream.listed, priority, id);
+        self.shared.store.rest();
         if id.opener() != self.role {
             self.theirs.get_mut(id.dir()).window.consume(1);
         }
@@ -498,6 +504,7 @@ impl Streams {
             fragments: self.shared.fragments,
             receive_window: self.shared.receive.size(),
             send_credit: self.shared.send.left(),
+            copied: self.shared.store.copied() + self.shared.copied_out,
         }
     }
 }

@@ -246,6 +246,7 @@ impl Recv {
     pub(super) fn read(&mut self, shared: &mut Shared, out: &mut [u8]) -> usize {
         let n = usize::try_from(self.prefix - self.window.consumed()).unwrap_or(usize::MAX).min(out.len());
         self.pages.read(self.window.consumed(), &mut out[..n]);
+        shared.copied_out += n as u64;
         self.skip(shared, n as u64);
         n
     }

@@ -47,6 +47,15 @@ pub(super) enum Wrote {
     Bytes(u64),
 }
 
+impl Wrote {
+    pub(super) const fn bytes(self) -> u64 {
+        match self {
+            Self::Bytes(n) => n,
+            Self::Nothing | Self::Full => 0,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Send {
     pages: Pages,

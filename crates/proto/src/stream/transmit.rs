@@ -93,8 +93,9 @@ impl Streams {
     /// Fills the packet: first what was lost, then what was never sent.
     pub(crate) fn write_data(&mut self, frames: &mut Frames<'_>) {
         while let Some(id) = self.queues.again.front() {
-            let wrote = self.touch_send(id, |send, listed, _| {
+            let wrote = self.touch_send(id, |send, listed, shared| {
                 let wrote = send.write_again(id, frames);
+                shared.copied_out += wrote.bytes();
                 listed.again = send.wants_again();
                 (wrote, listed.again)
             });
@@ -109,6 +110,7 @@ impl Streams {
         {
             let wrote = self.touch_send(id, |send, listed, shared| {
                 let wrote = send.write_fresh(id, shared, frames);
+                shared.copied_out += wrote.bytes();
                 listed.fresh = send.fresh() > 0;
                 (wrote, listed.fresh)
             });

@@ -111,6 +111,16 @@ impl Iterator for Versions<'_> {
     }
 }
 
+/// The destination connection ID of a 1-RTT packet, and where its protected packet number starts: all that there is to
+/// read of it. `None` for any other packet.
+#[must_use]
+#[inline]
+pub fn short_dcid(datagram: &[u8], cid_len: usize) -> Option<(&[u8], usize)> {
+    let first = *datagram.first()?;
+    let dcid = datagram.get(1..1 + cid_len)?;
+    (first & LONG_BIT == 0).then_some((dcid, 1 + cid_len))
+}
+
 impl<'a> PartialHeader<'a> {
     /// Reads the packet at the front of `datagram` and returns it with its length; the next packet, if any, follows.
     ///

@@ -274,3 +274,15 @@ fn reserved_bits_are_those_of_the_form() {
     assert_eq!(FirstByte(0x7f).reserved_bits(), 0x18);
     assert_eq!((FirstByte(0xff).protected_bits(), FirstByte(0x7f).protected_bits()), (0x0f, 0x1f));
 }
+
+#[test]
+fn a_short_header_read_the_quick_way_says_the_same() {
+    let mut packet = vec![0x40; 40];
+    packet[1..9].copy_from_slice(b"8 bytes!");
+    let Ok((PartialHeader::Short(short), _)) = PartialHeader::read(&packet, 8) else { panic!() };
+    assert_eq!(short_dcid(&packet, 8), Some((short.dcid.as_slice(), short.pn_offset)));
+    assert_eq!(short_dcid(&packet[..8], 8), None, "cut within its connection ID");
+    assert_eq!(short_dcid(&[], 8), None);
+    packet[0] = 0xc0;
+    assert_eq!(short_dcid(&packet, 8), None, "a long header");
+}
