@@ -31,6 +31,13 @@ impl ClientConfig {
         Ok(Self::new(mpquic_tls::ClientConfig::with_roots_pem(pem)?.build(alpn)?, false))
     }
 
+    /// With every choice of TLS made by the caller, see [`crate::tls`].
+    #[must_use]
+    pub fn with_tls(crypto: mpquic_tls::ClientConfig) -> Self {
+        let pinned = crypto.is_pinned();
+        Self::new(crypto, pinned)
+    }
+
     fn new(crypto: mpquic_tls::ClientConfig, pinned: bool) -> Self {
         let proto = mpquic_proto::ClientConfig {
             crypto: Arc::new(crypto),
@@ -71,14 +78,19 @@ impl ServerConfig {
     }
 
     fn build(tls: mpquic_tls::ServerBuilder, alpn: &[&[u8]]) -> Result<Self, ConfigError> {
-        let crypto = tls.build(alpn)?;
+        Ok(Self::with_tls(tls.build(alpn)?))
+    }
+
+    /// With every choice of TLS made by the caller, see [`crate::tls`].
+    #[must_use]
+    pub fn with_tls(crypto: mpquic_tls::ServerConfig) -> Self {
         let transport = Arc::new(TransportConfig::default());
         let proto = mpquic_proto::ServerConfig {
             crypto: Arc::new(crypto),
             transport,
             max_connections: CONNECTIONS_MAX,
         };
-        Ok(Self { proto })
+        Self { proto }
     }
 
     #[must_use]

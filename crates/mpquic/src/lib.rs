@@ -31,6 +31,11 @@ pub use mpquic_tls::{ConfigError, Fingerprint, Identity, Pin};
 pub use mpquic_wire::Code;
 pub use stream::{RecvStream, SendStream};
 
+/// What TLS may be told beyond the constructors of [`ClientConfig`] and [`ServerConfig`]: ciphers, tickets, key logs.
+pub mod tls {
+    pub use mpquic_tls::{Ciphers, ClientBuilder, ClientConfig, KeyLog, ServerBuilder, ServerConfig};
+}
+
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Locks, whatever became of a thread that held the lock before: every change under our locks is complete in itself.
