@@ -292,21 +292,6 @@ impl Connection {
         self.shared.peer_certificate.as_deref()
     }
 
-    /// What the handshake settled.
-    #[must_use]
-    pub fn handshake(&self) -> Handshake {
-        self.shared.handshake
-    }
-
-    /// Replaces the keys of both directions as soon as the rules allow it: once the handshake is confirmed, and after what
-    /// remains of an update before. [`ConnectionStats::counters`] tells when it has happened.
-    ///
-    /// # Errors
-    /// If the connection is over.
-    pub async fn update_keys(&self) -> Result<(), Error> {
-        self.ask(|connection, reply| Request::UpdateKeys { connection, reply }).await
-    }
-
     /// The peer's address on the oldest path.
     #[must_use]
     pub fn peer_address(&self) -> Option<SocketAddr> {
@@ -361,29 +346,6 @@ impl Connection {
                 None => Some(Err(Error::Closed(state.closed.clone()?))),
             })
             .await
-    }
-}
-
-/// What the handshake of a connection settled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Handshake {
-    /// The version of QUIC that is spoken: 1, or 0x6b3343cf for 2.
-    pub version: u32,
-    /// As TLS spells it, for example `TLS13_AES_128_GCM_SHA256`.
-    pub cipher_suite: Option<&'static str>,
-    /// By a ticket of an earlier visit, without a certificate.
-    pub resumed: bool,
-}
-
-impl Handshake {
-    pub(crate) fn of(connection: &mpquic_proto::Connection) -> Self {
-        let tls = connection.tls().as_any().downcast_ref::<mpquic_tls::TlsSession>();
-        Self {
-            version: connection.version(),
-            cipher_suite: tls.and_then(mpquic_tls::TlsSession::cipher_suite),
-            resumed: tls.is_some_and(mpquic_tls::TlsSession::is_resumed),
-        }
     }
 }
 

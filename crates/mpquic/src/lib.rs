@@ -21,7 +21,7 @@ pub use bind::Bind;
 pub use bridge::shared::ConnectionStats;
 pub use bytes::Bytes;
 pub use config::{ClientConfig, ServerConfig};
-pub use connection::{Connection, Handshake};
+pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use error::{ConnectError, Error, ReadError, WriteError};
 pub use mpquic_base::{Dir, FourTuple, PathId, Rate, StreamId};

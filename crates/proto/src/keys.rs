@@ -29,8 +29,6 @@ pub(crate) struct OneRttKeys {
     disordered: bool,
     /// No further update of our own before this time.
     calm_at: Time,
-    /// The application wants an update of its own.
-    asked: bool,
     pub(crate) updates: u64,
 }
 
@@ -51,7 +49,6 @@ impl OneRttKeys {
             lowest: BTreeMap::new(),
             disordered: false,
             calm_at: Time::ZERO,
-            asked: false,
             updates: 0,
         }
     }
@@ -75,12 +72,7 @@ impl OneRttKeys {
         let followed = self.previous.as_ref().is_none_or(|(_, until)| until.is_some());
         let settled = followed && self.calm_at <= now;
         let urgent = self.sealed >= self.current.local.confidentiality_limit() / 8 * 7;
-        self.acked_in_phase && (urgent || (settled && (self.asked || self.sealed >= packets)))
-    }
-
-    /// The next update that is allowed is wanted, whatever was sealed.
-    pub(crate) const fn ask_for_update(&mut self) {
-        self.asked = true;
+        self.acked_in_phase && (urgent || (settled && self.sealed >= packets))
     }
 
     pub(crate) fn is_exhausted(&self) -> bool {
@@ -199,7 +191,6 @@ impl OneRttKeys {
         self.previous = Some((old.peer, None));
         self.phase = !self.phase;
         self.sealed = 0;
-        self.asked = false;
         self.acked_in_phase = false;
         self.lowest.clear();
         self.updates += 1;

@@ -8,7 +8,7 @@ use crate::pin::PinMismatch;
 use core::fmt;
 use mpquic_proto::crypto::{DirectionKeys, NewKeys, Session, TlsFailure};
 use rustls::quic::Connection;
-use rustls::{AlertDescription, CertificateError, Error, HandshakeKind};
+use rustls::{AlertDescription, CertificateError, Error};
 use std::any::Any;
 
 /// Characters of a failure's description; some of rustls's quote the peer's certificate.
@@ -39,12 +39,6 @@ impl TlsSession {
     #[must_use]
     pub fn key_exchange(&self) -> Option<&'static str> {
         self.tls.negotiated_key_exchange_group()?.name().as_str()
-    }
-
-    /// The handshake went without a certificate, by a ticket of an earlier visit.
-    #[must_use]
-    pub fn is_resumed(&self) -> bool {
-        self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// On a server: the name the client asked for, if it sent one.

@@ -91,10 +91,6 @@ pub(crate) enum Request {
         context: Vec<u8>,
         reply: Reply<Vec<u8>>,
     },
-    UpdateKeys {
-        connection: ConnectionId,
-        reply: Reply<()>,
-    },
     /// There is something in the stream's outbox.
     Write(ConnectionId, StreamId),
     /// There is room in the stream's inbox again.

@@ -63,7 +63,8 @@ pub(super) struct PathWish {
 
 impl Link {
     pub(super) fn new(connection: &Connection) -> Self {
-        let shared = Arc::new(Shared::new(connection));
+        let alpn = connection.alpn().map(<[u8]>::to_vec);
+        let shared = Arc::new(Shared::new(alpn, connection.peer_certificate()));
         let mut link = Self {
             shared,
             streams: BTreeMap::new(),

@@ -134,9 +134,6 @@ impl Bridge {
                     reply.send(if exported { Ok(out) } else { Err(refused) }).ok();
                 });
             }
-            Request::UpdateKeys { connection, reply } => self.on_link(cx, connection, |_, conn| {
-                reply.send(conn.update_keys().map_err(Error::Refused)).ok();
-            }),
             Request::Write(id, stream) => self.on_link(cx, id, |link, conn| link.write(conn, stream)),
             Request::Read(id, stream) => self.on_link(cx, id, |link, conn| link.read(conn, stream)),
             Request::Reset(id, stream, code) => {

@@ -1,7 +1,6 @@
 //! What a connection's handles and its shard both see: snapshots, and bounded queues in both directions.
 
 use super::mailbox::{Inbox, Outbox};
-use crate::connection::Handshake;
 use crate::locked;
 use mpquic_base::{Dir, StreamId};
 use mpquic_proto::{
@@ -30,7 +29,6 @@ pub struct ConnectionStats {
 pub(crate) struct Shared {
     pub(crate) alpn: Option<Vec<u8>>,
     pub(crate) peer_certificate: Option<Vec<u8>>,
-    pub(crate) handshake: Handshake,
     state: Mutex<State>,
     /// Rung at every change but datagrams.
     pub(crate) changed: Notify,
@@ -89,11 +87,10 @@ pub(crate) struct Established {
 }
 
 impl Shared {
-    pub(crate) fn new(connection: &mpquic_proto::Connection) -> Self {
+    pub(crate) fn new(alpn: Option<Vec<u8>>, peer_certificate: Option<Vec<u8>>) -> Self {
         Self {
-            alpn: connection.alpn().map(<[u8]>::to_vec),
-            peer_certificate: connection.peer_certificate(),
-            handshake: Handshake::of(connection),
+            alpn,
+            peer_certificate,
             state: Mutex::default(),
             changed: Notify::new(),
             datagram_arrived: Notify::new(),

@@ -2,7 +2,6 @@
 
 use super::{Connection, ConnectionCounters};
 use crate::cids::LOCAL_CID_LEN;
-use crate::crypto::Session;
 use crate::datagrams::DatagramStats;
 use crate::error::Refused;
 use crate::event::Event;
@@ -179,28 +178,6 @@ impl Connection {
     /// Keying material bound to this connection (RFC 8446 §7.5); false before the handshake is complete.
     pub fn export_keying_material(&self, out: &mut [u8], label: &[u8], context: &[u8]) -> bool {
         self.handshake.session.export(out, label, context)
-    }
-
-    /// The version of QUIC that is spoken; during the handshake, the one that was tried last.
-    #[must_use]
-    pub const fn version(&self) -> u32 {
-        self.version
-    }
-
-    /// The TLS session, for what only its stack knows.
-    #[must_use]
-    pub fn tls(&self) -> &dyn Session {
-        &*self.handshake.session
-    }
-
-    /// Replaces the 1-RTT keys as soon as that is allowed (RFC 9001 §6.1, §6.5).
-    ///
-    /// # Errors
-    /// If the connection is not established or no longer open.
-    pub fn update_keys(&mut self) -> Result<(), Refused> {
-        self.require_open()?;
-        self.keys.as_mut().ok_or(Refused::Closed)?.ask_for_update();
-        Ok(())
     }
 
     /// Both ends agreed to use several paths.

@@ -214,19 +214,6 @@ fn an_early_update_waits_for_its_number_of_packets_and_for_the_old_key_to_end() 
 }
 
 #[test]
-fn an_update_that_was_asked_for_waits_for_an_acknowledgement_and_happens_once() {
-    let mut keys = keys();
-    keys.ask_for_update();
-    assert!(!keys.wants_update(at(0), u64::MAX), "nothing was acknowledged under the first key");
-    keys.on_ack();
-    assert!(keys.wants_update(at(0), u64::MAX));
-    keys.update();
-    keys.on_ack();
-    open(&mut keys, at(5), 1).unwrap();
-    assert!(!keys.wants_update(at(5) + KEEP * 3, u64::MAX));
-}
-
-#[test]
 fn an_old_key_under_a_higher_number_than_the_new_one_is_a_key_update_error() {
     let mut keys = keys();
     keys.update();
