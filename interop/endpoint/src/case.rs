@@ -3,8 +3,8 @@
 //! The names are those that the runner passes to an endpoint, and besides them those that its tables show: the runner
 //! itself says `transfer` or `multiconnect` where only its network is special.
 
-use mpquic::TransportConfig;
 use mpquic::tls::Ciphers;
+use mpquic::{RetryPolicy, TransportConfig};
 use std::time::Duration;
 
 /// RFC 9000 §15 and RFC 9369 §3.1.
@@ -139,6 +139,12 @@ impl Case {
     #[must_use]
     pub const fn prefers_address(self) -> bool {
         matches!(self, Self::ConnectionMigration)
+    }
+
+    /// The runner fails a server that sends a Retry in `handshake`, and one that sends none in `retry`.
+    #[must_use]
+    pub const fn retry_policy(self) -> RetryPolicy {
+        if matches!(self, Self::Retry) { RetryPolicy::Always } else { RetryPolicy::Never }
     }
 
     /// The runner demands that nothing else is offered.

@@ -101,8 +101,12 @@ impl Downloader {
     }
 
     async fn connect(&self) -> Result<(Connection, JoinHandle<Tally>), Failure> {
-        let connected = self.endpoint.connect(&self.config, &self.host, self.local, self.peer).await;
-        let connection = connected.map_err(|e| Failure::new(self.peer, e))?;
+        let connecting = self.endpoint.connect(&self.config, &self.host, self.local, self.peer);
+        // Without a ticket, and in all cases but one there is none for this, it takes the whole handshake.
+        let connection = match connecting.into_early().await {
+            Ok(early) => early,
+            Err(connecting) => connecting.await.map_err(|e| Failure::new(self.peer, e))?,
+        };
         let (followed, case) = (connection.clone(), self.options.case);
         let tally = tokio::spawn(async move { Tally::until_closed(&followed, Role::Client, case).await });
         Ok((connection, tally))

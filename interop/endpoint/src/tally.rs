@@ -29,7 +29,7 @@ pub struct Tally {
     pub bytes_sent: u64,
     pub bytes_received: u64,
     pub packets_lost: u64,
-    /// Why it ended; empty if it has not.
+    /// Why it ended.
     pub end: String,
 }
 
@@ -40,22 +40,22 @@ impl Tally {
         while let Some(event) = connection.path_event().await {
             moves += u64::from(matches!(event, PathEvent::Moved(_)));
         }
+        let early = connection.early_data_accepted().await.unwrap_or(false);
         let reason = connection.closed().await;
-        Self { moves, ..Self::of(connection, role, case, Some(&reason)) }
+        Self { moves, ..Self::of(connection, role, case, early, &reason) }
     }
 
-    fn of(connection: &Connection, role: Role, case: Case, end: Option<&CloseReason>) -> Self {
-        let (handshake, counters) = (connection.handshake(), connection.stats().counters);
-        let paths = connection.paths();
+    fn of(connection: &Connection, role: Role, case: Case, early_data: bool, end: &CloseReason) -> Self {
+        let (counters, paths) = (connection.stats().counters, connection.paths());
         Self {
             role,
             case,
-            version: handshake.version,
-            cipher: handshake.cipher_suite.unwrap_or_default(),
+            version: connection.version().unwrap_or_default(),
+            cipher: connection.cipher().unwrap_or_default(),
             alpn: String::from_utf8_lossy(connection.alpn().unwrap_or_default()).into_owned(),
-            retry: counters.retries > 0,
-            resumed: handshake.resumed,
-            early_data: counters.early_packets > 0,
+            retry: connection.retried(),
+            resumed: connection.resumed(),
+            early_data,
             key_updates: counters.key_updates,
             ecn: paths.iter().any(|path| path.ecn),
             congestion_marks: paths.iter().map(|path| path.congestion_marks).sum(),
@@ -64,7 +64,7 @@ impl Tally {
             bytes_sent: paths.iter().map(|path| path.bytes_sent).sum(),
             bytes_received: paths.iter().map(|path| path.bytes_received).sum(),
             packets_lost: paths.iter().map(|path| path.packets_lost).sum(),
-            end: end.map(ToString::to_string).unwrap_or_default(),
+            end: end.to_string(),
         }
     }
 }

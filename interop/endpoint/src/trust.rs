@@ -4,7 +4,7 @@ use crate::Failure;
 use crate::case::{ALPN_HQ, Plan, Role};
 use crate::options::Options;
 use mpquic::tls::{self, KeyLog};
-use mpquic::{ClientConfig, Identity, Pin, ServerConfig};
+use mpquic::{Admission, ClientConfig, Identity, Pin, ServerConfig};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,33 +15,36 @@ const SESSIONS: usize = 256;
 
 pub(crate) fn server(options: &Options) -> Result<ServerConfig, Failure> {
     let case = options.case;
-    let early = matches!(case.plan(), Plan::ComeBack { early: true });
     let mut tls = tls::ServerConfig::with_identity(identity(&options.certs)?).ciphers(case.ciphers());
-    tls = tls.resumption(SESSIONS).early_data(early);
     if let Some(log) = key_log(options)? {
         tls = tls.key_log(log);
     }
     let tls = tls.build(&[ALPN_HQ, mpquic_h3::ALPN]).map_err(|e| Failure::new("server", e))?;
-    Ok(ServerConfig::with_tls(tls).transport(case.transport(Role::Server)))
+    let mut config = ServerConfig::with_tls(tls).transport(case.transport(Role::Server));
+    config = config.admission(Admission { retry: case.retry_policy(), ..Admission::default() });
+    if let Plan::ComeBack { early } = case.plan() {
+        config = config.resumption(SESSIONS).early_data(early);
+    }
+    Ok(config)
 }
 
 /// Trusts the very certificate that the runner made for the server. Its chain of nine in one case is longer than web
 /// clients follow, and that case is about the length of the server's first flight.
 pub(crate) fn client(options: &Options) -> Result<ClientConfig, Failure> {
     let case = options.case;
-    let early = matches!(case.plan(), Plan::ComeBack { early: true });
     let pins = [Pin::Certificate(identity(&options.certs)?.fingerprint())];
     let tls = tls::ClientConfig::pinned(&pins).map_err(|e| Failure::new("client", e))?;
     let mut tls = tls.ciphers(case.ciphers());
-    if let Plan::ComeBack { .. } = case.plan() {
-        tls = tls.resumption(SERVERS).early_data(early);
-    }
     if let Some(log) = key_log(options)? {
         tls = tls.key_log(log);
     }
     let alpn = if case.is_http3() { mpquic_h3::ALPN } else { ALPN_HQ };
     let tls = tls.build(&[alpn]).map_err(|e| Failure::new("client", e))?;
-    Ok(ClientConfig::with_tls(tls).transport(case.transport(Role::Client)))
+    let mut config = ClientConfig::with_tls(tls).transport(case.transport(Role::Client));
+    if let Plan::ComeBack { early } = case.plan() {
+        config = config.resumption(SERVERS).early_data(early);
+    }
+    Ok(config)
 }
 
 fn identity(certs: &Path) -> Result<Identity, Failure> {
