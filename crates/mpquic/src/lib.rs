@@ -29,7 +29,9 @@ pub use endpoint::Endpoint;
 pub use error::{ConnectError, Error, ReadError, WriteError};
 pub use mpquic_base::{Dir, FourTuple, PathId, Rate, StreamId};
 pub use mpquic_policy as policy;
-pub use mpquic_proto::{Admission, CloseReason, PathEvent, PathStats, Refused, RetryPolicy, TransportConfig};
+pub use mpquic_proto::{
+    Admission, CloseReason, PathEvent, PathStats, PreferredAddresses, Refused, RetryPolicy, TransportConfig,
+};
 pub use mpquic_tls::{ConfigError, Fingerprint, Identity, Pin};
 pub use mpquic_wire::Code;
 pub use stream::{RecvStream, SendStream};

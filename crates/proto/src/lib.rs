@@ -26,7 +26,7 @@ mod stream;
 mod tokens;
 
 pub use cids::LOCAL_CID_LEN;
-pub use config::TransportConfig;
+pub use config::{PreferredAddresses, TransportConfig};
 pub use conn::{Connection, ConnectionCounters, Fate, Tag, Transmit};
 pub use datagrams::DatagramStats;
 pub use endpoint::{

@@ -5,7 +5,7 @@ use crate::files::below;
 use crate::options::{Options, Url};
 use crate::tally::Tally;
 use crate::{Failure, h3, hq, trust};
-use mpquic::{ClientConfig, Connection, Endpoint};
+use mpquic::{ClientConfig, Connection, Endpoint, PathId};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -69,7 +69,13 @@ impl Downloader {
         if self.options.case.updates_keys() {
             connection.update_keys().await.map_err(|e| Failure::new("key update", e))?;
         }
-        let got = self.get(&connection, urls).await;
+        let moving = self.go_where_preferred(&connection);
+        let getting = self.get(&connection, urls);
+        tokio::pin!(moving, getting);
+        let got = tokio::select! {
+            got = &mut getting => got,
+            () = &mut moving => getting.await,
+        };
         connection.close(0, b"");
         got.and(tally.await.map_err(|e| Failure::new("tally", e)))
     }
@@ -110,6 +116,20 @@ impl Downloader {
         let (followed, case) = (connection.clone(), self.options.case);
         let tally = tokio::spawn(async move { Tally::until_closed(&followed, Role::Client, case).await });
         Ok((connection, tally))
+    }
+
+    /// Goes where the server would rather be reached, if it said so. In the case that is about this the client does not
+    /// know that it is: the runner tells it `transfer`.
+    async fn go_where_preferred(&self, connection: &Connection) {
+        if connection.handshake_completed().await.is_err() {
+            return;
+        }
+        let preferred = connection.preferred_addresses();
+        let same_family = preferred.iter().find(|address| address.is_ipv4() == self.peer.is_ipv4());
+        if let Some(address) = same_family {
+            // If nobody answers there, the connection stays where it is, and that is no reason to fail.
+            connection.move_path(PathId::ZERO, self.local, *address).await.ok();
+        }
     }
 
     async fn get(&self, connection: &Connection, urls: Vec<Url>) -> Result<(), Failure> {

@@ -12,6 +12,7 @@ mod files;
 mod h3;
 mod hq;
 pub mod options;
+mod preferred;
 pub mod server;
 pub mod tally;
 mod trust;

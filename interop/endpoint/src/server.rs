@@ -3,7 +3,7 @@
 use crate::case::Role;
 use crate::options::Options;
 use crate::tally::Tally;
-use crate::{Failure, h3, hq, trust};
+use crate::{Failure, h3, hq, preferred, trust};
 use core::fmt;
 use mpquic::{Connection, Endpoint};
 use std::net::SocketAddr;
@@ -25,8 +25,14 @@ pub fn start(
     options: &Options,
     report: impl Fn(Tally) + Clone + Send + Sync + 'static,
 ) -> Result<Server, Failure> {
-    let config = trust::server(options)?;
-    let endpoint = Endpoint::server(config, &options.listen()).map_err(|e| Failure::new("sockets", e))?;
+    let (mut listen, mut prefers) = (options.listen(), None);
+    if options.case.prefers_address() {
+        let (further, preferred) = preferred::beside(&listen)?;
+        listen.extend(further);
+        prefers = Some(preferred);
+    }
+    let config = trust::server(options, prefers)?;
+    let endpoint = Endpoint::server(config, &listen).map_err(|e| Failure::new("sockets", e))?;
     let (www, case) = (Arc::from(options.www.as_path()), options.case);
     let accepting = tokio::spawn({
         let endpoint = endpoint.clone();

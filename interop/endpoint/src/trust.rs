@@ -4,7 +4,7 @@ use crate::Failure;
 use crate::case::{ALPN_HQ, Plan, Role};
 use crate::options::Options;
 use mpquic::tls::{self, KeyLog};
-use mpquic::{Admission, ClientConfig, Identity, Pin, ServerConfig};
+use mpquic::{Admission, ClientConfig, Identity, Pin, PreferredAddresses, ServerConfig, TransportConfig};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,14 +13,18 @@ const SERVERS: usize = 8;
 /// Sessions that a server keeps.
 const SESSIONS: usize = 256;
 
-pub(crate) fn server(options: &Options) -> Result<ServerConfig, Failure> {
+pub(crate) fn server(
+    options: &Options,
+    preferred: Option<PreferredAddresses>,
+) -> Result<ServerConfig, Failure> {
     let case = options.case;
     let mut tls = tls::ServerConfig::with_identity(identity(&options.certs)?).ciphers(case.ciphers());
     if let Some(log) = key_log(options)? {
         tls = tls.key_log(log);
     }
     let tls = tls.build(&[ALPN_HQ, mpquic_h3::ALPN]).map_err(|e| Failure::new("server", e))?;
-    let mut config = ServerConfig::with_tls(tls).transport(case.transport(Role::Server));
+    let transport = TransportConfig { preferred_address: preferred, ..case.transport(Role::Server) };
+    let mut config = ServerConfig::with_tls(tls).transport(transport);
     config = config.admission(Admission { retry: case.retry_policy(), ..Admission::default() });
     if let Plan::ComeBack { early } = case.plan() {
         config = config.resumption(SESSIONS).early_data(early);

@@ -6,6 +6,7 @@ mod early;
 mod ecn;
 mod grease;
 mod handshake;
+mod moves;
 mod multipath;
 mod resets;
 mod retry;
