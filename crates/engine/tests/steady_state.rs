@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test; its world is built outside the test function")]
 
 use mpquic_base::{Dir, FourTuple, Rng, StreamId};
-use mpquic_engine::{App, Cx, Shard, ShardCounters, SocketIo};
+use mpquic_engine::{App, Cx, Habits, Shard, ShardCounters, SocketIo};
 use mpquic_net::{Clock, PoolConfig, Socket, SocketOptions, Waker};
 use mpquic_proto::{
     Chunk, ClientConfig, ConnectionId, Endpoint, Event, ServerConfig, StreamEvent, TransportConfig,
@@ -157,7 +157,7 @@ struct Bill {
 
 fn run(mut shard: Shard<Mover>, io: &mut SocketIo) -> Bill {
     let stop = Arc::clone(&shard.app().stop);
-    mpquic_engine::run(&mut shard, io, &stop).unwrap();
+    mpquic_engine::run(&mut shard, io, &stop, Habits::default()).unwrap();
     let (counters, app) = (shard.counters(), shard.app());
     Bill { counters, allocations: app.allocations, copied: app.copied, moved: app.moved }
 }

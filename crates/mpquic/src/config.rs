@@ -51,6 +51,13 @@ impl ClientConfig {
         Ok(Self::new(mpquic_tls::ClientConfig::with_roots_pem(pem)?.build(alpn)?, false))
     }
 
+    /// With every choice of TLS made by the caller, see [`crate::tls`].
+    #[must_use]
+    pub fn with_tls(tls: mpquic_tls::ClientConfig) -> Self {
+        let pinned = tls.is_pinned();
+        Self::new(tls, pinned)
+    }
+
     fn new(tls: mpquic_tls::ClientConfig, pinned: bool) -> Self {
         let proto = mpquic_proto::ClientConfig {
             crypto: Arc::new(tls.clone()),
@@ -122,20 +129,25 @@ impl ServerConfig {
     }
 
     fn build(tls: mpquic_tls::ServerBuilder, alpn: &[&[u8]]) -> Result<Self, ConfigError> {
-        let tls = tls.build(alpn)?;
+        Ok(Self::with_tls(tls.build(alpn)?))
+    }
+
+    /// With every choice of TLS made by the caller, see [`crate::tls`].
+    #[must_use]
+    pub fn with_tls(tls: mpquic_tls::ServerConfig) -> Self {
         let transport = Arc::new(TransportConfig::default());
         let proto = mpquic_proto::ServerConfig {
             crypto: Arc::new(tls.clone()),
             transport,
             max_connections: CONNECTIONS_MAX,
         };
-        Ok(Self {
+        Self {
             proto,
             admission: Admission::default(),
             tls,
             tickets: Tickets::default(),
             threads: Threads::default(),
-        })
+        }
     }
 
     /// What is asked of strangers before their handshake begins (a Retry: never, always, or under load), how many

@@ -124,6 +124,28 @@ impl Connection {
         self.ask(|connection, reply| Request::AbandonPath { connection, path, reply }).await
     }
 
+    /// Has a client's path go on between other addresses (RFC 9000 §9), and waits until it does: after another network was
+    /// entered, or to one of [`Connection::preferred_addresses`]. For peers without multipath, whose only path is
+    /// [`PathId::ZERO`]; with multipath a further path is the better way, because nothing is lost if it does not come up.
+    /// Up to five seconds are spent waiting for the peer to allow it. If the new addresses do not work, the path stays
+    /// where it was.
+    ///
+    /// # Errors
+    /// If the peer does not allow it, the new addresses do not work, there is no such path, or this is not the client's
+    /// end.
+    pub async fn move_path(&self, path: PathId, local: SocketAddr, peer: SocketAddr) -> Result<(), Error> {
+        let local = self.guard.door.source(local, peer).ok_or(Error::NoSuchAddress(local))?;
+        let tuple = FourTuple { local, peer };
+        self.ask(|connection, reply| Request::MovePath { connection, path, tuple, reply }).await
+    }
+
+    /// Where the server would rather be reached (RFC 9000 §9.6), if it said so in the handshake. See
+    /// [`Connection::move_path`].
+    #[must_use]
+    pub fn preferred_addresses(&self) -> &[SocketAddr] {
+        self.agreed().map_or(&[], |agreed| &agreed.preferred)
+    }
+
     /// Asks both ends to keep a path in reserve, or to use it again.
     ///
     /// # Errors

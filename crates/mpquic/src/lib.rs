@@ -32,11 +32,18 @@ pub use mpquic_base::{Dir, FourTuple, PathId, Rate, StreamId};
 pub use mpquic_engine::{ShardCounters, ShardStats};
 pub use mpquic_net::KernelPacing;
 pub use mpquic_policy as policy;
-pub use mpquic_proto::{Admission, CloseReason, PathEvent, PathStats, Refused, RetryPolicy, TransportConfig};
+pub use mpquic_proto::{
+    Admission, CloseReason, PathEvent, PathStats, PreferredAddresses, Refused, RetryPolicy, TransportConfig,
+};
 pub use mpquic_tls::{ConfigError, Fingerprint, Identity, Pin};
 pub use mpquic_wire::Code;
 pub use stream::{RecvStream, SendStream};
 pub use threads::Threads;
+
+/// What TLS may be told beyond the constructors of [`ClientConfig`] and [`ServerConfig`]: ciphers, tickets, key logs.
+pub mod tls {
+    pub use mpquic_tls::{Ciphers, ClientBuilder, ClientConfig, KeyLog, ServerBuilder, ServerConfig};
+}
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

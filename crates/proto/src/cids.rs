@@ -212,6 +212,34 @@ impl Cids {
         peer.known.iter().find(|c| Some(c.seq) == peer.current).map(|c| c.cid)
     }
 
+    /// The ID that [`Cids::rotate`] would put on packets of `path`.
+    pub(crate) fn spare_peer_cid(&self, path: PathId) -> Option<Cid> {
+        let peer = self.peer.get(&path)?;
+        let spare = peer.known.iter().filter(|c| Some(c.seq) > peer.current);
+        spare.min_by_key(|c| c.seq).map(|c| c.cid)
+    }
+
+    /// RFC 9000 §5.1.1: the ID that came, or went, with the preferred address has sequence number 1.
+    pub(crate) fn issue_preferred(&mut self, cid: Cid, token: ResetToken) {
+        if let Some(local) = self.local.get_mut(&PathId::ZERO) {
+            local.active.push(LocalCid { seq: 1, cid, token, announce: false });
+            local.next_seq = 2;
+            self.changes.push(RouteChange::Add { cid, path: PathId::ZERO, seq: 1 });
+        }
+    }
+
+    pub(crate) fn on_preferred(&mut self, cid: Cid, reset_token: ResetToken) -> Result<(), Violation> {
+        let (path, retire_prior_to) = (PathId::ZERO, 0);
+        self.on_new_cid(&NewConnectionId {
+            path,
+            multipath: false,
+            seq: 1,
+            retire_prior_to,
+            cid,
+            reset_token,
+        })
+    }
+
     /// Puts the first known ID of `path` to use; false if there is none.
     pub(crate) fn activate(&mut self, path: PathId) -> bool {
         self.listed_stale = true;

@@ -5,6 +5,7 @@ use mpquic_policy::cc::{self, Controller};
 use mpquic_policy::sched::{self, Scheduler};
 use mpquic_policy::{Entry, Settings};
 use mpquic_wire::header::SUPPORTED_VERSIONS;
+use std::net::{SocketAddrV4, SocketAddrV6};
 
 /// Settings of one end of a connection.
 #[derive(Clone, Debug)]
@@ -51,6 +52,9 @@ pub struct TransportConfig {
     pub spin: bool,
     /// Mark packets as ECN-capable where the path and the peer prove able (RFC 9000 §13.4).
     pub ecn: bool,
+    /// A server's: where else its clients may reach it, and should. They get there with ordinary packets, so one of its
+    /// sockets has to be there, or a NAT that leads to one.
+    pub preferred_address: Option<PreferredAddresses>,
     /// QUIC versions, preferred first: a client begins with the first, a server speaks whichever the client chose.
     pub versions: Vec<u32>,
     /// Send what means nothing now and then, so that peers and middleboxes stay used to it (RFC 9287, RFC 9368 §6).
@@ -59,6 +63,13 @@ pub struct TransportConfig {
     pub controller_settings: Settings,
     pub scheduler: &'static Entry<dyn Scheduler>,
     pub scheduler_settings: Settings,
+}
+
+/// Where a server would rather be reached, per family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PreferredAddresses {
+    pub v4: Option<SocketAddrV4>,
+    pub v6: Option<SocketAddrV6>,
 }
 
 impl Default for TransportConfig {
@@ -89,6 +100,7 @@ impl Default for TransportConfig {
             address_discovery: true,
             spin: true,
             ecn: true,
+            preferred_address: None,
             versions: SUPPORTED_VERSIONS.to_vec(),
             greasing: true,
             controller,

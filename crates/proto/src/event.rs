@@ -36,8 +36,10 @@ pub enum PathEvent {
     Recovered(PathId),
     /// The peer changed what it wishes the path to be used for.
     Status { path: PathId, backup: bool },
-    /// The peer's packets arrive from another address.
+    /// The path has other addresses than before: the peer's packets arrive from elsewhere, or we moved it.
     Moved(PathId),
+    /// The addresses that the path was to be moved to do not work: it stays where it was.
+    Stayed(PathId),
     /// The peer sees our packets on the path come from this address: what a NAT made of ours.
     Observed { path: PathId, address: SocketAddr },
     /// The path is being given up, by us or by the peer.

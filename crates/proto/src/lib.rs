@@ -28,7 +28,7 @@ mod stream;
 mod tokens;
 
 pub use cids::LOCAL_CID_LEN;
-pub use config::TransportConfig;
+pub use config::{PreferredAddresses, TransportConfig};
 #[doc(hidden)]
 pub use conn::Holdings;
 pub use conn::{Connection, ConnectionCounters, Fate, Tag, Transmit};

@@ -4,8 +4,9 @@
 //! certificate of its own: who it is gets proven above TLS, bound to the handshake by the exporter.
 
 use crate::error::ConfigError;
+use crate::key_log::KeyLog;
 use crate::pin::{Pin, PinVerifier};
-use crate::provider::{alpn_list, initial_keys, provider, quic_version};
+use crate::provider::{Ciphers, alpn_list, initial_keys, provider_with, quic_version};
 use crate::secrets::{Secrets, retry_tag};
 use crate::session::TlsSession;
 use core::fmt;
@@ -63,6 +64,12 @@ impl ClientConfig {
             roots.add(cert).map_err(|e| ConfigError::new("root certificate", e))?;
         }
         Self::with_roots(roots)
+    }
+
+    /// Whether servers are known by their pins, and not by what an authority says of their names.
+    #[must_use]
+    pub const fn is_pinned(&self) -> bool {
+        self.pinned
     }
 
     /// The same with [`ClientBuilder::resumption`] and [`ClientBuilder::early_data`] chosen anew; it shares no ticket.
@@ -140,11 +147,20 @@ pub struct ClientBuilder {
     post_quantum: bool,
     servers: usize,
     early_data: bool,
+    ciphers: Ciphers,
+    key_log: Option<Arc<KeyLog>>,
 }
 
 impl ClientBuilder {
     const fn new(trust: Trust) -> Self {
-        Self { trust, post_quantum: false, servers: 0, early_data: false }
+        Self {
+            trust,
+            post_quantum: false,
+            servers: 0,
+            early_data: false,
+            ciphers: Ciphers::All,
+            key_log: None,
+        }
     }
 
     /// Keeps tickets of that many servers, so that a later visit needs no certificate. Off by default: tickets let a
@@ -170,13 +186,27 @@ impl ClientBuilder {
         self
     }
 
+    /// Offers only some of the ciphers.
+    #[must_use]
+    pub const fn ciphers(mut self, ciphers: Ciphers) -> Self {
+        self.ciphers = ciphers;
+        self
+    }
+
+    /// Writes down the secrets of every handshake. For analysing traffic: whoever has the log can read the connections.
+    #[must_use]
+    pub fn key_log(mut self, log: Arc<KeyLog>) -> Self {
+        self.key_log = Some(log);
+        self
+    }
+
     /// Completes the configuration with the application protocols to offer, the preferred one first.
     ///
     /// # Errors
     /// If the list is empty or holds an unusable name.
     pub fn build(self, alpn: &[&[u8]]) -> Result<ClientConfig, ConfigError> {
         let alpn = alpn_list(alpn)?;
-        let provider = provider(self.post_quantum);
+        let provider = provider_with(self.post_quantum, self.ciphers);
         let builder = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|e| ConfigError::new("TLS", e))?;
@@ -190,6 +220,9 @@ impl ClientBuilder {
         };
         let mut tls = builder.with_no_client_auth();
         tls.alpn_protocols = alpn;
+        if let Some(log) = self.key_log {
+            tls.key_log = log;
+        }
         let config = ClientConfig { tls: Arc::new(tls), pinned, secrets: Arc::new(Secrets::random()) };
         Ok(config.with_tickets(self.servers, self.early_data))
     }

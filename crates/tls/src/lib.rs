@@ -11,6 +11,7 @@
 mod client;
 mod error;
 mod identity;
+mod key_log;
 mod keys;
 mod pin;
 mod provider;
@@ -23,7 +24,9 @@ mod session;
 pub use client::{ClientBuilder, ClientConfig};
 pub use error::ConfigError;
 pub use identity::{Identity, KeyKind};
+pub use key_log::KeyLog;
 pub use pin::{Fingerprint, Pin};
+pub use provider::Ciphers;
 pub use rustls::RootCertStore;
 pub use secrets::MASTER_SECRET_LEN;
 pub use server::{ServerBuilder, ServerConfig};

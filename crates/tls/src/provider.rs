@@ -57,6 +57,28 @@ pub(crate) fn provider(post_quantum: bool) -> Arc<CryptoProvider> {
     Arc::clone(cell.get_or_init(build))
 }
 
+/// Which ciphers the handshake may choose from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ciphers {
+    /// All of TLS 1.3's that are strong: AES-GCM with both key sizes, and ChaCha20-Poly1305.
+    #[default]
+    All,
+    /// ChaCha20-Poly1305 alone: the quickest where the processor has no instructions for AES.
+    ChaCha20,
+}
+
+/// As [`provider`], with only some of the ciphers.
+pub(crate) fn provider_with(post_quantum: bool, ciphers: Ciphers) -> Arc<CryptoProvider> {
+    let all = provider(post_quantum);
+    match ciphers {
+        Ciphers::All => all,
+        Ciphers::ChaCha20 => Arc::new(CryptoProvider {
+            cipher_suites: vec![cipher_suite::TLS13_CHACHA20_POLY1305_SHA256],
+            ..CryptoProvider::clone(&all)
+        }),
+    }
+}
+
 /// `None` for a version that this crate has no labels for.
 pub(crate) fn quic_version(version: u32) -> Option<Version> {
     match version {
@@ -109,8 +131,7 @@ mod tests {
         use rustls::CipherSuite::{
             TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
         };
-        let expected =
-            [TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256];
+        let expected = [TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256];
         assert_eq!(suites, expected);
     }
 

@@ -5,7 +5,8 @@
 
 use crate::error::ConfigError;
 use crate::identity::Identity;
-use crate::provider::{alpn_list, initial_keys, provider, quic_version};
+use crate::key_log::KeyLog;
+use crate::provider::{Ciphers, alpn_list, initial_keys, provider_with, quic_version};
 use crate::secrets::{MASTER_SECRET_LEN, Secrets, retry_tag};
 use crate::session::TlsSession;
 use core::fmt;
@@ -30,7 +31,15 @@ pub struct ServerConfig {
 impl ServerConfig {
     #[must_use]
     pub fn with_identity(identity: Identity) -> ServerBuilder {
-        ServerBuilder { identity, post_quantum: false, master: None, sessions: 0, early_data: false }
+        ServerBuilder {
+            identity,
+            post_quantum: false,
+            master: None,
+            sessions: 0,
+            early_data: false,
+            ciphers: Ciphers::All,
+            key_log: None,
+        }
     }
 
     /// The same with [`ServerBuilder::resumption`] and [`ServerBuilder::early_data`] chosen anew; it knows no session yet.
@@ -99,6 +108,8 @@ pub struct ServerBuilder {
     master: Option<[u8; MASTER_SECRET_LEN]>,
     sessions: usize,
     early_data: bool,
+    ciphers: Ciphers,
+    key_log: Option<Arc<KeyLog>>,
 }
 
 impl fmt::Debug for ServerBuilder {
@@ -140,6 +151,20 @@ impl ServerBuilder {
         self
     }
 
+    /// Accepts only some of the ciphers.
+    #[must_use]
+    pub const fn ciphers(mut self, ciphers: Ciphers) -> Self {
+        self.ciphers = ciphers;
+        self
+    }
+
+    /// Writes down the secrets of every handshake. For analysing traffic: whoever has the log can read the connections.
+    #[must_use]
+    pub fn key_log(mut self, log: Arc<KeyLog>) -> Self {
+        self.key_log = Some(log);
+        self
+    }
+
     /// Completes the configuration with the application protocols, the preferred one first.
     ///
     /// # Errors
@@ -147,13 +172,17 @@ impl ServerBuilder {
     pub fn build(self, alpn: &[&[u8]]) -> Result<ServerConfig, ConfigError> {
         let alpn = alpn_list(alpn)?;
         let (chain, key) = self.identity.into_parts();
-        let mut tls = rustls::ServerConfig::builder_with_provider(provider(self.post_quantum))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(|e| ConfigError::new("TLS", e))?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(|e| ConfigError::new("certificate and key", e))?;
+        let mut tls =
+            rustls::ServerConfig::builder_with_provider(provider_with(self.post_quantum, self.ciphers))
+                .with_protocol_versions(&[&rustls::version::TLS13])
+                .map_err(|e| ConfigError::new("TLS", e))?
+                .with_no_client_auth()
+                .with_single_cert(chain, key)
+                .map_err(|e| ConfigError::new("certificate and key", e))?;
         tls.alpn_protocols = alpn;
+        if let Some(log) = self.key_log {
+            tls.key_log = log;
+        }
         let secrets = self.master.as_ref().map_or_else(Secrets::random, Secrets::from_master);
         let config = ServerConfig { tls: Arc::new(tls), secrets: Arc::new(secrets) };
         Ok(config.with_tickets(self.sessions, self.early_data))

@@ -76,6 +76,12 @@ pub(crate) enum Request {
         path: PathId,
         reply: Reply<()>,
     },
+    MovePath {
+        connection: ConnectionId,
+        path: PathId,
+        tuple: FourTuple,
+        reply: Reply<()>,
+    },
     SetPathBackup {
         connection: ConnectionId,
         path: PathId,

@@ -19,6 +19,9 @@ pub(super) struct Link {
     opens: VecDeque<OpenWish>,
     wishes: Vec<PathWish>,
     opening: Vec<Opening>,
+    move_wishes: Vec<MoveWish>,
+    /// Paths on their way to other addresses.
+    moving: Vec<(PathId, Reply<()>)>,
     /// Some paths have no socket any more, and no living path was there to take over.
     lost_paths: bool,
     /// A server's: it went to whoever accepts connections.
@@ -60,6 +63,14 @@ pub(super) struct PathWish {
     pub(super) reply: Reply<PathId>,
 }
 
+/// A path that is to move as soon as the peer allows.
+pub(super) struct MoveWish {
+    pub(super) path: PathId,
+    pub(super) tuple: FourTuple,
+    pub(super) give_up_at: Time,
+    pub(super) reply: Reply<()>,
+}
+
 impl Link {
     pub(super) fn new(connection: &Connection) -> Self {
         let mut link = Self {
@@ -68,6 +79,8 @@ impl Link {
             opens: VecDeque::new(),
             wishes: Vec::new(),
             opening: Vec::new(),
+            move_wishes: Vec::new(),
+            moving: Vec::new(),
             lost_paths: false,
             announced: false,
             released: false,
@@ -90,6 +103,7 @@ impl Link {
             resumed: connection.is_resumed(),
             retried: connection.is_retried(),
             early_data: connection.early_data(),
+            preferred: connection.preferred_addresses().collect(),
         });
         self.refresh(connection);
         self.shared.changed.notify_waiters();
@@ -236,13 +250,40 @@ impl Link {
     }
 
     pub(super) fn has_wishes(&self) -> bool {
-        !self.wishes.is_empty()
+        !self.wishes.is_empty() || !self.move_wishes.is_empty()
     }
 
     pub(super) fn retry_paths(&mut self, now: Time, connection: &mut Connection) {
         for wish in core::mem::take(&mut self.wishes) {
             self.open_path(now, connection, wish);
         }
+        for wish in core::mem::take(&mut self.move_wishes) {
+            self.move_path(now, connection, wish);
+        }
+    }
+
+    /// Sends a path to other addresses now or as soon as the peer's limits allow.
+    pub(super) fn move_path(&mut self, now: Time, connection: &mut Connection, wish: MoveWish) {
+        if wish.reply.is_closed() {
+            return;
+        }
+        match connection.move_path(now, wish.path, wish.tuple) {
+            Ok(()) => {
+                // A second move of the same path takes the place of the first.
+                self.end_move(wish.path, false);
+                self.moving.push((wish.path, wish.reply));
+            }
+            Err(Refused::NoPathAvailable) if now < wish.give_up_at => self.move_wishes.push(wish),
+            Err(refused) => {
+                wish.reply.send(Err(self.refusal(refused))).ok();
+            }
+        }
+    }
+
+    fn end_move(&mut self, path: PathId, moved: bool) {
+        let Some(index) = self.moving.iter().position(|(id, _)| *id == path) else { return };
+        let (_, reply) = self.moving.swap_remove(index);
+        reply.send(if moved { Ok(()) } else { Err(Error::PathFailed(Code::PATH_UNSTABLE_OR_POOR)) }).ok();
     }
 
     pub(super) fn on_path_event(&mut self, now: Time, connection: &mut Connection, event: PathEvent) {
@@ -261,12 +302,14 @@ impl Link {
                 if let Some(reply) = self.take_opening(path) {
                     reply.send(Err(Error::PathFailed(code))).ok();
                 }
+                self.end_move(path, false);
             }
+            PathEvent::Moved(path) => self.end_move(path, true),
+            PathEvent::Stayed(path) => self.end_move(path, false),
             PathEvent::Available => self.retry_paths(now, connection),
             PathEvent::Silent(_)
             | PathEvent::Recovered(_)
             | PathEvent::Status { .. }
-            | PathEvent::Moved(_)
             | PathEvent::Observed { .. }
             | PathEvent::Closed(_) => {}
         }

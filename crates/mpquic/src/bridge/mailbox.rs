@@ -54,7 +54,7 @@ impl Piece {
 
     /// Takes the next bytes away.
     pub(crate) fn advance(&mut self, n: usize) {
-        self.range.start = (self.range.start + n as u64).min(self.range.end);
+        self.range.start = self.range.start.saturating_add(n as u64).min(self.range.end);
         self.pages.release(&mut self.store, self.range.start);
         if self.is_empty() {
             self.pages.clear(&mut self.store);

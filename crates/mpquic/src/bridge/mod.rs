@@ -15,7 +15,7 @@ use crate::locked;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use door::{Answer, Bound, ConnectRequest, Door, Reply, Request};
-use link::{Link, OpenWish, PathWish};
+use link::{Link, MoveWish, OpenWish, PathWish};
 use mpquic_base::{Role, Time};
 use mpquic_engine::{App, Cx, SocketChange};
 use mpquic_net::Throttle;
@@ -108,6 +108,11 @@ impl Bridge {
             Request::AbandonPath { connection, path, reply } => self.on_link(cx, connection, |_, conn| {
                 reply.send(conn.abandon_path(now, path).map_err(Error::Refused)).ok();
             }),
+            Request::MovePath { connection, path, tuple, reply } => {
+                let wish = MoveWish { path, tuple, give_up_at: now + PATH_WAIT_MAX, reply };
+                self.on_link(cx, connection, |link, conn| link.move_path(now, conn, wish));
+                self.schedule(cx, connection);
+            }
             Request::SetPathBackup { connection, path, backup, reply } => {
                 self.on_link(cx, connection, |link, conn| {
                     let done = conn.set_path_backup(path, backup).map_err(Error::Refused);

@@ -7,6 +7,7 @@ use mpquic_proto::{
     CloseReason, ConnectionCounters, ConnectionId, DatagramStats, PathEvent, PathStats, StreamStats,
 };
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tokio::sync::Notify;
 
@@ -47,6 +48,7 @@ pub(crate) struct Agreed {
     pub(crate) resumed: bool,
     pub(crate) retried: bool,
     pub(crate) early_data: Option<bool>,
+    pub(crate) preferred: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Default)]

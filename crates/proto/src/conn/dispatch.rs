@@ -92,7 +92,7 @@ impl Connection {
             Frame::RetireConnectionId { path, multipath, seq } => {
                 self.on_retire_cid(opened, path, multipath, seq)?;
             }
-            Frame::PathChallenge(data) => self.on_path_challenge(opened.arrival.path, data),
+            Frame::PathChallenge(data) => self.on_path_challenge(now, opened.arrival, data),
             Frame::PathResponse(data) => self.on_path_response(data),
             Frame::PathAbandon { path, code } => self.on_path_abandon(now, path, Code(code))?,
             Frame::PathStatus { path, seq, backup } => self.on_path_status(path, seq, backup)?,

@@ -3,14 +3,15 @@
 //!
 //! `receive` takes datagrams apart, `dispatch` hands their frames on, `settle` brings fates home, `transmit` builds
 //! datagrams (`packet` seals them, `early` those of 0-RTT), `timers` lets time pass, `app` is the application's side, `paths` opens and
-//! closes paths, `negotiation` begins again when the server asks for it, `audit` checks the books for the simulator and
-//! `holdings` counts what is held.
+//! closes paths, `moves` has them go to other addresses, `negotiation` begins again when the server asks for it, `audit`
+//! checks the books for the simulator and `holdings` counts what is held.
 
 mod app;
 mod audit;
 mod dispatch;
 mod early;
 mod holdings;
+mod moves;
 pub(crate) mod negotiation;
 mod packet;
 mod paths;

@@ -6,7 +6,7 @@ use crate::frames::{Frames, Token};
 use crate::handshake::LevelId;
 use crate::path::Path;
 use crate::space::Sent;
-use mpquic_base::{Ecn, PathId, Time};
+use mpquic_base::{Cid, Ecn, PathId, Time};
 use mpquic_wire::header::{FIXED_BIT, FirstByte, LongHeader, LongKind, ShortHeader};
 use mpquic_wire::{Writer, packet_number};
 
@@ -24,9 +24,10 @@ impl Connection {
         out: &mut [u8],
         fill: impl FnOnce(&mut Self, &mut Frames<'_>) -> usize,
     ) -> Option<usize> {
+        let dcid = self.cids.peer_cid(self.paths[slot].id)?;
         let mut tokens = core::mem::take(&mut self.tokens);
         tokens.clear();
-        let size = self.write_short(slot, out, &mut tokens, fill);
+        let size = self.write_short(slot, dcid, out, &mut tokens, fill);
         let recorded = size.map(|(size, eliciting)| {
             let bytes = u16::try_from(size).expect("a UDP payload is below 64 KiB");
             let mut packet = Sent::new(departs, bytes, eliciting, eliciting);
@@ -41,9 +42,10 @@ impl Connection {
     }
 
     /// The packet's size and whether it elicits an ACK.
-    fn write_short(
+    pub(super) fn write_short(
         &mut self,
         slot: usize,
+        dcid: Cid,
         out: &mut [u8],
         tokens: &mut Vec<Token>,
         fill: impl FnOnce(&mut Self, &mut Frames<'_>) -> usize,
@@ -53,7 +55,6 @@ impl Connection {
         let (id, sent) = (path.id, &path.space.sent);
         let pn = sent.next_pn();
         let pn_len = packet_number::pn_len(pn, sent.largest_acked());
-        let dcid = self.cids.peer_cid(id)?;
         let keys = self.keys.as_ref()?;
         let tag_len = keys.tag_len();
         let header = ShortHeader { dcid, pn, pn_len, key_phase: keys.phase(), spin: path.spin.value() };

@@ -138,7 +138,7 @@ impl Connection {
         self.settle_tokens(LevelId::App);
     }
 
-    fn open_slot(&self, id: PathId) -> Result<usize, Refused> {
+    pub(super) fn open_slot(&self, id: PathId) -> Result<usize, Refused> {
         self.slot(id).filter(|slot| self.paths[*slot].closing.is_none()).ok_or(Refused::UnknownPath)
     }
 
@@ -178,16 +178,12 @@ impl Connection {
         self.push_event(Event::Path(PathEvent::Closed(path.id)));
     }
 
-    pub(super) fn on_path_challenge(&mut self, path: PathId, data: [u8; 8]) {
-        // RFC 9000 §8.2.2: answered on the path it came by.
-        if let Some(slot) = self.slot(path) {
-            self.paths[slot].validation.on_challenge(data);
-        }
-    }
-
     /// RFC 9000 §8.2.3: the answer counts wherever it arrives, for the path its challenge was sent on.
     pub(super) fn on_path_response(&mut self, data: [u8; 8]) {
-        let Some(slot) = self.paths.iter_mut().position(|p| p.validation.on_response(data)) else { return };
+        let Some(slot) = self.paths.iter_mut().position(|p| p.validation.on_response(data)) else {
+            self.on_probe_response(data);
+            return;
+        };
         let path = &mut self.paths[slot];
         path.on_validated();
         let (id, host) = (path.id, path.tuple.peer.ip());

@@ -5,7 +5,7 @@ use super::negotiation::RetryCopy;
 use super::packet::unprotect;
 use crate::cids::LOCAL_CID_LEN;
 use crate::error::Violation;
-use crate::event::{CloseReason, Event, PathEvent};
+use crate::event::CloseReason;
 use crate::handshake::LevelId;
 use crate::path::{Path, PathSetup, Validation};
 use mpquic_base::{Cid, Duration, Ecn, FourTuple, PathId, Role, Time};
@@ -332,37 +332,12 @@ impl Connection {
         path.on_packet_received();
         let rules = (!taken.immediate).then(|| self.ack_orders.rules());
         path.space.acks.on_packet(now, opened.pn, taken.eliciting, ecn, rules);
+        if let Some(probe) = path.probe.as_mut().filter(|probe| probe.tuple == opened.arrival.tuple) {
+            probe.on_packet(payload.len());
+        }
         if newest && !taken.probing {
             self.follow_peer(now, slot, opened.arrival.tuple, payload.len());
         }
-    }
-
-    /// RFC 9000 §9.3: a server follows its client to a new address and has it proven.
-    fn follow_peer(&mut self, now: Time, slot: usize, tuple: FourTuple, received: usize) {
-        let path = &self.paths[slot];
-        if path.tuple.peer == tuple.peer || self.role.is_client() || path.closing.is_some() {
-            return;
-        }
-        let pto = self.validation_pto();
-        let path = &mut self.paths[slot];
-        // RFC 9000 §9.4: a mere change of port is most likely a NAT's; the path behind it is the same.
-        let same_host = path.tuple.peer.ip() == tuple.peer.ip();
-        path.on_address_change(now, tuple, pto, received);
-        if path.is_usable() {
-            self.grants.on_validated(tuple.peer.ip());
-        }
-        let path = &mut self.paths[slot];
-        if !same_host {
-            path.recovery.restart(self.config.initial_rtt, self.config.new_controller());
-            // What went to the old address would fill the new one's window.
-            self.orphan_all(slot);
-        }
-        let id = self.paths[slot].id;
-        self.cids.rotate(id);
-        if let Some(slot) = self.slot(id) {
-            self.paths[slot].spin.reset();
-        }
-        self.push_event(Event::Path(PathEvent::Moved(id)));
     }
 
     pub(super) fn stash(&mut self, soon: bool, arrival: Arrival, level: LevelId, packet: &[u8]) {

@@ -46,6 +46,8 @@ pub(crate) struct Setup {
     /// Server only: our ID in the Retry that the client followed.
     pub(crate) retry_scid: Option<Cid>,
     pub(crate) mint: Option<Mint>,
+    /// Server only: our ID for the address that it prefers.
+    pub(crate) preferred: Option<(Cid, [u8; RESET_TOKEN_LEN])>,
 }
 
 /// The transport parameters that we send.
@@ -167,6 +169,9 @@ impl Connection {
             rng: setup.rng,
             config,
         };
+        if let Some((cid, token)) = setup.preferred {
+            connection.cids.issue_preferred(cid, token);
+        }
         if client {
             connection.handshake.advance(&mut connection.rng);
             connection.begin_early();
@@ -189,6 +194,9 @@ impl Connection {
         self.datagrams.on_peer_max(parameters.max_datagram_frame_size);
         if let Some(token) = parameters.stateless_reset_token {
             self.cids.set_first_peer_token(token);
+        }
+        if let Some(preferred) = &parameters.preferred_address {
+            self.cids.on_preferred(preferred.cid, preferred.reset_token)?;
         }
         // draft-ietf-quic-multipath-21 §2.1: presence on both sides counts, not the value.
         let multipath = parameters.initial_max_path_id.filter(|_| self.config.multipath);

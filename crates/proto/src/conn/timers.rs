@@ -71,6 +71,7 @@ impl Connection {
         let mut next = Time::soonest(ack_at, path.space.loss_at);
         next = Time::soonest(next, path.validation.challenge_at().filter(unasked));
         next = Time::soonest(next, path.validation.give_up_at());
+        next = Time::soonest(next, path.probe.as_ref().map(crate::path::Probe::deadline).filter(unasked));
         next = Time::soonest(next, path.mtu.deadline());
         if let Some(down) = path.down {
             return Time::soonest(next, Some(down.probe_at));
@@ -243,6 +244,7 @@ impl Connection {
         if path.validation.expire(now) {
             self.on_validation_failed(now, slot);
         }
+        self.expire_probe(now, slot);
     }
 
     fn expire_keep_alive(&mut self, now: Time, slot: usize) {

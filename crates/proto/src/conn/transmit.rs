@@ -88,6 +88,7 @@ impl Connection {
             .transmit_handshake(now, out)
             .or_else(|| self.transmit_early(now, out))
             .or_else(|| self.transmit_own(now, out))
+            .or_else(|| self.transmit_probe(now, out))
             .or_else(|| self.transmit_data(now, out))
             .or_else(|| self.transmit_acks(now, out))
             .or_else(|| self.transmit_mtu_probe(now, out));
@@ -515,7 +516,7 @@ impl Connection {
         Transmit { ecn, ..self.finish_urgent(now, slot, len) }
     }
 
-    const fn mark_eliciting_sent(&mut self, now: Time) {
+    pub(super) const fn mark_eliciting_sent(&mut self, now: Time) {
         if !self.idle.sent_since_heard {
             self.idle.sent_since_heard = true;
             self.idle.since = now;

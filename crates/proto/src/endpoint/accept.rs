@@ -5,7 +5,7 @@ use super::answers::{refusal, retry};
 use super::slots::Entry;
 use super::{ConnectionId, Endpoint, REPLIES_MAX, Received};
 use crate::cids::LOCAL_CID_LEN;
-use crate::config::TransportConfig;
+use crate::config::{PreferredAddresses, TransportConfig};
 use crate::conn::negotiation::Attempt;
 use crate::conn::setup::{Setup, local_parameters, reserved_version, version_information};
 use crate::conn::{Arrival, Connection, INITIAL_DATAGRAM_MIN, Tag, Transmit};
@@ -16,6 +16,7 @@ use core::fmt;
 use mpquic_base::{Cid, Ecn, FourTuple, PathId, Role, Time};
 use mpquic_wire::frame::RESET_TOKEN_LEN;
 use mpquic_wire::header::{Long, LongKind, PartialHeader, VERSION_1, VersionNegotiationHeader};
+use mpquic_wire::parameters::PreferredAddress;
 use mpquic_wire::{Code, Writer};
 use std::sync::Arc;
 
@@ -118,6 +119,7 @@ impl Endpoint {
                 validated: false,
                 retry_scid: None,
                 mint: None,
+                preferred: None,
             },
         );
         let id = self
@@ -179,6 +181,12 @@ impl Endpoint {
         let original = proof.original.unwrap_or(long.dcid);
         let mut parameters = local_parameters(&server.transport, scid, Some((original, reset_token)));
         parameters.retry_scid = proof.original.map(|_| long.dcid);
+        let preferred = server.transport.preferred_address.map(|PreferredAddresses { v4, v6 }| {
+            let cid = self.new_cid();
+            let reset_token = server.crypto.reset_token(cid.as_slice());
+            parameters.preferred_address = Some(PreferredAddress { v4, v6, cid, reset_token });
+            (cid, reset_token)
+        });
         parameters.version_information =
             Some(version_information(&server.transport, Role::Server, long.version, &mut self.rng));
         let encoded = parameters.encode(Role::Server, Some(self.rng.u64()));
@@ -208,6 +216,7 @@ impl Endpoint {
                 validated: proof.validated,
                 retry_scid: proof.original.map(|_| long.dcid),
                 mint: Some(mint).filter(|_| new_tokens),
+                preferred,
             },
         );
         let arrival = Arrival { tuple: received.tuple, ecn: received.ecn, path: PathId::ZERO, cid_seq: None };

@@ -6,6 +6,7 @@ mod ecn;
 mod mtu;
 mod observed;
 mod pacer;
+mod probe;
 mod recovery;
 mod rtt;
 mod spin;
@@ -15,6 +16,7 @@ mod validation;
 pub(crate) use ecn::{EcnReport, EcnTest};
 pub(crate) use mtu::{MTU_BASE, MtuSearch};
 pub(crate) use observed::Observed;
+pub(crate) use probe::Probe;
 pub(crate) use recovery::{AckMeta, Fates, Recovery, Verdict};
 pub(crate) use spin::Spin;
 pub(crate) use status::Status;
@@ -59,6 +61,8 @@ pub(crate) struct Path {
     pub(crate) down: Option<Down>,
     /// We moved it to other addresses, and the peer has yet to follow.
     moving: bool,
+    /// Other addresses that we, or the peer, think of moving it to.
+    pub(crate) probe: Option<Probe>,
     /// The addresses to fall back to if a changed peer address does not prove itself.
     pub(crate) previous: Option<FourTuple>,
     amplification: Option<Amplification>,
@@ -124,6 +128,7 @@ impl Path {
             silent: false,
             down: None,
             moving: false,
+            probe: None,
             previous: None,
             amplification: setup.limited.then(Amplification::default),
             quiet_since: now,
@@ -165,8 +170,20 @@ impl Path {
         self.tuple = tuple;
         self.down = None;
         self.previous = None;
+        self.probe = None;
         self.validation.restart(now, pto);
         self.moving = true;
+    }
+
+    /// Another pair of addresses for a path that lives: they have proven themselves.
+    pub(crate) fn on_proven_move(&mut self, probe: Probe) {
+        self.tuple = probe.tuple;
+        self.down = None;
+        // What the peer asks there is answered there.
+        self.validation = probe.validation;
+        self.on_validated();
+        self.ecn.restart(true);
+        self.observed.on_move();
     }
 
     pub(crate) const fn quiet_since(&self) -> Time {
@@ -230,6 +247,14 @@ impl Path {
         self.tuple = tuple;
         self.amplification = Some(Amplification { received: received as u64, sent: 0 });
         self.validation.restart(now, pto);
+        if let Some(probe) = self.probe.take_if(|probe| probe.tuple == tuple) {
+            // The peer has looked around there before it came, and we with it.
+            let proven = probe.validation.is_validated();
+            self.validation = probe.validation;
+            if proven {
+                self.on_validated();
+            }
+        }
         self.ecn.restart(true);
         self.observed.on_move();
     }

@@ -49,12 +49,26 @@ pub struct LinkStats {
     pub refused: u64,
 }
 
+/// What a NAT forgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rebinding {
+    /// Every client gets a new port.
+    Port,
+    /// Every client gets a new address too; only towards a server on 127.0.0.0/8, where this host has more than one.
+    Address,
+}
+
 /// Running link relays; they stop when this is dropped.
 pub struct Emulator {
     shared: Arc<Shared<Datagram>>,
+    orders: Arc<Orders>,
     clients: Vec<SocketAddr>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// What the owner asked for and the thread has not done yet: links whose NAT forgets.
+#[derive(Debug, Default)]
+struct Orders(Mutex<Vec<(usize, Rebinding)>>);
 
 /// What an emulator's thread and its owner both touch.
 struct Shared<T> {
@@ -104,8 +118,9 @@ impl Emulator {
         let relays = (0..count).map(|_| Relay::bind(server)).collect::<io::Result<Vec<_>>>()?;
         let clients = relays.iter().map(Relay::client_addr).collect::<io::Result<Vec<_>>>()?;
         let shared = Arc::new(Shared::new(links, neck, schedule, seed)?);
-        let thread = thread::spawn(Arc::clone(&shared), relays)?;
-        Ok(Self { shared, clients, thread: Some(thread) })
+        let orders = Arc::new(Orders::default());
+        let thread = thread::spawn(Arc::clone(&shared), Arc::clone(&orders), relays)?;
+        Ok(Self { shared, orders, clients, thread: Some(thread) })
     }
 
     /// Where the client sends to reach the server over link `i`.
@@ -135,6 +150,12 @@ impl Emulator {
         self.shared.lock().reschedule(self.now(), schedule);
     }
 
+    /// The NAT of link `i` forgets its clients at once: what the server sends to where they were is lost.
+    pub fn rebind(&self, i: usize, rebinding: Rebinding) {
+        self.orders.lock().push((i, rebinding));
+        self.shared.nudge();
+    }
+
     /// Whether link `i` is cut at present, in one direction at least.
     #[must_use]
     pub fn is_cut(&self, i: usize) -> bool {
@@ -153,6 +174,16 @@ impl Emulator {
     #[must_use]
     pub fn neck_stats(&self) -> Option<Stats> {
         self.shared.lock().neck_stats()
+    }
+}
+
+impl Orders {
+    fn lock(&self) -> MutexGuard<'_, Vec<(usize, Rebinding)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Vec<(usize, Rebinding)> {
+        core::mem::take(&mut *self.lock())
     }
 }
 

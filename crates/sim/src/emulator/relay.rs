@@ -18,6 +18,8 @@ pub(super) struct Relay {
     flows: Vec<Flow>,
     by_client: HashMap<SocketAddr, usize>,
     uses: u64,
+    /// Changes of the address that flows have towards a server on this host.
+    moves: u8,
 }
 
 /// One client address.
@@ -33,7 +35,7 @@ pub(super) struct Flow {
 impl Relay {
     pub(super) fn bind(server: SocketAddr) -> io::Result<Self> {
         let towards_clients = udp(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-        Ok(Self { server, towards_clients, flows: Vec::new(), by_client: HashMap::new(), uses: 0 })
+        Ok(Self { server, towards_clients, flows: Vec::new(), by_client: HashMap::new(), uses: 0, moves: 0 })
     }
 
     pub(super) fn client_addr(&self) -> io::Result<SocketAddr> {
@@ -51,7 +53,7 @@ impl Relay {
             self.flows[slot].last_use = self.uses;
             return Ok((slot, false));
         }
-        let towards_server = towards(self.server)?;
+        let towards_server = self.towards_server()?;
         let oldest = (0..self.flows.len()).min_by_key(|&slot| self.flows[slot].last_use);
         let slot = match oldest {
             Some(slot) if self.flows.len() >= MAX_FLOWS => {
@@ -75,20 +77,27 @@ impl Relay {
 
     /// Gives the client in `slot` a new port towards the server; what the server sends to the old one is lost.
     pub(super) fn rebind(&mut self, slot: usize) -> io::Result<()> {
-        self.flows[slot].towards_server = towards(self.server)?;
+        self.flows[slot].towards_server = self.towards_server()?;
         Ok(())
     }
-}
 
-fn towards(server: SocketAddr) -> io::Result<UdpSocket> {
-    let ip: IpAddr = match server.ip() {
-        ip if ip.is_loopback() => ip,
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = udp(SocketAddr::new(ip, 0))?;
-    socket.connect(server)?;
-    Ok(socket)
+    /// From now on flows have another address towards the server, as far as this host has one: all of 127.0.0.0/8 is its
+    /// own. They get it when they are made, or by [`Relay::rebind`].
+    pub(super) fn change_address(&mut self) {
+        self.moves = self.moves.wrapping_add(1);
+    }
+
+    fn towards_server(&self) -> io::Result<UdpSocket> {
+        let ip: IpAddr = match self.server.ip() {
+            IpAddr::V4(ip) if ip.is_loopback() => Ipv4Addr::new(127, 0, self.moves, 1).into(),
+            ip if ip.is_loopback() => ip,
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = udp(SocketAddr::new(ip, 0))?;
+        socket.connect(self.server)?;
+        Ok(socket)
+    }
 }
 
 fn udp(bind: SocketAddr) -> io::Result<UdpSocket> {

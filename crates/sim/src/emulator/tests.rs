@@ -1,4 +1,4 @@
-use super::Emulator;
+use super::{Emulator, Rebinding};
 use crate::link::{Schedule, Ways};
 use crate::profile::NamedLink;
 use mpquic_base::{Duration, Time};
@@ -128,6 +128,27 @@ fn a_rebinding_gives_the_client_a_new_port_that_answers() {
         }
     }
     panic!("no answer through a new port");
+}
+
+#[test]
+fn a_rebinding_by_order_changes_the_port_or_the_address_as_well() {
+    let (emulator, client, server) = emulator("50mbit/1ms", &Schedule::new());
+    let link = emulator.client_addr(0).unwrap();
+    let seen_as = |other_than: Option<SocketAddr>| loop {
+        client.send_to(b"ping", link).unwrap();
+        let (_, nat) = receive(&server);
+        if other_than != Some(nat) {
+            server.send_to(b"pong", nat).unwrap();
+            assert_eq!(receive(&client).0, b"pong");
+            return nat;
+        }
+    };
+    let first = seen_as(None);
+    emulator.rebind(0, Rebinding::Port);
+    let second = seen_as(Some(first));
+    assert_eq!(second.ip(), first.ip());
+    emulator.rebind(0, Rebinding::Address);
+    assert_ne!(seen_as(Some(second)).ip(), first.ip());
 }
 
 #[test]

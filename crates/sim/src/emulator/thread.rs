@@ -4,7 +4,7 @@
 
 use super::relay::Relay;
 use super::waiter::{self, NAP, Waiter};
-use super::{Datagram, PACKET_OVERHEAD, Shared};
+use super::{Datagram, Orders, PACKET_OVERHEAD, Rebinding, Shared};
 use crate::link::{Delivery, Links, Way};
 use core::sync::atomic::Ordering;
 use mpquic_base::Ecn;
@@ -31,18 +31,23 @@ enum Source {
     Server { link: usize, slot: usize },
 }
 
-pub(super) fn spawn(shared: Arc<Shared<Datagram>>, relays: Vec<Relay>) -> io::Result<JoinHandle<()>> {
+pub(super) fn spawn(
+    shared: Arc<Shared<Datagram>>,
+    orders: Arc<Orders>,
+    relays: Vec<Relay>,
+) -> io::Result<JoinHandle<()>> {
     let waiter = Waiter::new(shared.clock, Source::Timer.to_u64())?;
     waiter.watch(&shared.wake, Source::Wake.to_u64())?;
     for (link, relay) in relays.iter().enumerate() {
         waiter.watch(&relay.towards_clients, Source::Clients { link }.to_u64())?;
     }
-    let mut worker = Worker { shared, relays, waiter, spare: Vec::new(), scratch: vec![0; LARGEST] };
+    let mut worker = Worker { shared, orders, relays, waiter, spare: Vec::new(), scratch: vec![0; LARGEST] };
     Builder::new().name("link-emulator".into()).spawn(move || worker.run())
 }
 
 struct Worker {
     shared: Arc<Shared<Datagram>>,
+    orders: Arc<Orders>,
     relays: Vec<Relay>,
     waiter: Waiter,
     spare: Vec<Vec<u8>>,
@@ -72,7 +77,11 @@ impl Worker {
         let mut moving = false;
         for event in events {
             match Source::from_u64(event.data.u64()) {
-                Source::Wake | Source::Timer => {}
+                Source::Timer => {}
+                Source::Wake => {
+                    // Orders wait, or the end; read, so that it does not wake again.
+                    rustix::io::read(&shared.wake, &mut [0; 8]).ok();
+                }
                 Source::Clients { link } => {
                     moving = true;
                     self.read_clients(link, &mut links);
@@ -179,12 +188,23 @@ impl Worker {
             if links.rebinds_due(link, now) == 0 {
                 continue;
             }
-            for slot in 0..self.relays[link].slots() {
-                // Closing the old socket took it out of the epoll set.
-                match self.relays[link].rebind(slot) {
-                    Ok(()) => self.watch_flow(link, slot),
-                    Err(_) => self.shared.refuse(link),
-                }
+            self.rebind_link(link);
+        }
+        for (link, rebinding) in self.orders.take() {
+            let Some(relay) = self.relays.get_mut(link) else { continue };
+            if rebinding == Rebinding::Address {
+                relay.change_address();
+            }
+            self.rebind_link(link);
+        }
+    }
+
+    fn rebind_link(&mut self, link: usize) {
+        for slot in 0..self.relays[link].slots() {
+            // Closing the old socket took it out of the epoll set.
+            match self.relays[link].rebind(slot) {
+                Ok(()) => self.watch_flow(link, slot),
+                Err(_) => self.shared.refuse(link),
             }
         }
     }

@@ -11,6 +11,7 @@ mod ecn;
 mod grease;
 mod handshake;
 mod hostile;
+mod moves;
 mod multipath;
 mod resets;
 mod retry;

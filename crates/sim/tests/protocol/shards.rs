@@ -9,7 +9,7 @@ use mpquic_proto::{
     TransportConfig,
 };
 use mpquic_sim::crypto::PlainCrypto;
-use mpquic_wire::header::FIXED_BIT;
+use mpquic_wire::header::{FIXED_BIT, VERSION_1};
 use std::sync::Arc;
 
 const SHARDS: u16 = 3;
@@ -43,7 +43,7 @@ impl Row {
         let mut local = client_address();
         local.set_port(5000 + self.ports);
         let mut client = Endpoint::new(None, Rng::from_number(1000 + u64::from(self.ports)));
-        token.into_iter().for_each(|token| client.remember_token("server", token));
+        token.into_iter().for_each(|token| client.remember_token("server", VERSION_1, token));
         let config =
             ClientConfig { crypto: Arc::new(PlainCrypto), transport: Arc::new(TransportConfig::default()) };
         client.connect(self.now, &config, "server", FourTuple { local, peer: server_address() }).unwrap();

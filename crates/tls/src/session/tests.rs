@@ -1,7 +1,7 @@
 use super::*;
 use crate::provider::provider;
 use crate::rig::{self, CLIENT_PARAMETERS, End, Outcome, Pair, SERVER_PARAMETERS, V1, V2};
-use crate::{ClientConfig, Identity, KeyKind, Pin, ServerConfig};
+use crate::{Ciphers, ClientConfig, Identity, KeyKind, KeyLog, Pin, ServerConfig};
 use mpquic_base::Rng;
 use mpquic_proto::crypto::{ClientCrypto, LevelKeys, ServerCrypto};
 use std::sync::Arc;
@@ -352,4 +352,26 @@ fn a_replayed_hello_finds_its_session_used_up() {
     assert!(second.server.session.early_keys().is_some());
     replayed.server.session.read(hello).unwrap();
     assert!(replayed.server.session.early_keys().is_none());
+}
+
+#[test]
+fn ends_that_know_only_chacha20_agree_on_it_and_the_secrets_are_written_down() {
+    let path = std::env::temp_dir().join(format!("mpquic-key-log-{}", std::process::id()));
+    let log = Arc::new(KeyLog::append_to(&path).unwrap());
+    let identity = Identity::self_signed(&["localhost"]).unwrap();
+    let pins = [Pin::Certificate(identity.fingerprint())];
+    let client = ClientConfig::pinned(&pins).unwrap().ciphers(Ciphers::ChaCha20).key_log(log);
+    let server = ServerConfig::with_identity(identity).ciphers(Ciphers::ChaCha20);
+    let (client, server) = (client.build(&[b"h3"]).unwrap(), server.build(&[b"h3"]).unwrap());
+    let pair = Pair::of(&Arc::new(client), &Arc::new(server), V1, "localhost").complete();
+    for end in [&pair.client, &pair.server] {
+        let tls: &TlsSession = end.session.as_any().downcast_ref().unwrap();
+        assert_eq!(tls.cipher_suite(), Some("TLS13_CHACHA20_POLY1305_SHA256"));
+    }
+    let written = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let labels: Vec<&str> = written.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(labels.contains(&"SERVER_HANDSHAKE_TRAFFIC_SECRET"), "{written}");
+    // A random of 32 bytes and a secret of SHA-256, both in hexadecimal.
+    assert!(written.lines().all(|line| line.split(' ').skip(1).all(|hex| hex.len() == 64)), "{written}");
 }
