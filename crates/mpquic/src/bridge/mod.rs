@@ -108,9 +108,11 @@ impl Bridge {
                 reply.send(conn.abandon_path(now, path).map_err(Error::Refused)).ok();
             }),
             Request::MovePath { connection, path, tuple, reply } => {
-                let wish = MoveWish { path, tuple, give_up_at: now + PATH_WAIT_MAX, reply };
-                self.on_link(cx, connection, |link, conn| link.move_path(now, conn, wish));
-                self.schedule(cx, connection);
+                self.move_path(
+                    cx,
+                    connection,
+                    MoveWish { path, tuple, give_up_at: now + PATH_WAIT_MAX, reply },
+                );
             }
             Request::SetPathBackup { connection, path, backup, reply } => {
                 self.on_link(cx, connection, |link, conn| {
@@ -157,6 +159,12 @@ impl Bridge {
             Request::Released(id) => self.on_link(cx, id, |link, conn| link.on_released(now, conn)),
             Request::Shutdown => self.shut_down(cx),
         }
+    }
+
+    fn move_path(&mut self, cx: &mut Cx<'_>, connection: ConnectionId, wish: MoveWish) {
+        let now = cx.now();
+        self.on_link(cx, connection, |link, conn| link.move_path(now, conn, wish));
+        self.schedule(cx, connection);
     }
 
     /// Acts on a connection and its link, if both are still there; else the request is dropped with its reply.

@@ -101,26 +101,9 @@ pub(crate) fn reserved_version(rng: &mut Rng) -> u32 {
 
 impl Connection {
     pub(crate) fn new(now: Time, mut setup: Setup) -> Self {
-        let config = setup.config;
+        let config = Arc::clone(&setup.config);
         let client = setup.role.is_client();
-        let path = Path::new(
-            PathSetup {
-                id: PathId::ZERO,
-                tuple: setup.tuple,
-                controller: config.new_controller(),
-                initial_rtt: config.initial_rtt,
-                mtu_ceiling: config.mtu_ceiling,
-                pacing: config.pacing,
-                ecn: config.ecn,
-                spin: config.spin,
-                tells: false,
-                // The handshake itself proves the addresses of path 0; until it has, a server is limited.
-                validation: Validation::validated(),
-                limited: !client && !setup.validated,
-            },
-            now,
-            &mut setup.rng,
-        );
+        let path = first_path(now, &mut setup, &config);
         let handshake = Handshake::new(setup.session, setup.initial_keys, &mut setup.rng);
         let mut connection = Self {
             role: setup.role,
@@ -243,6 +226,24 @@ impl Connection {
             self.cids.issue(path, &mut self.rng);
         }
     }
+}
+
+/// The handshake itself proves the addresses of path 0; until it has, a server is limited.
+fn first_path(now: Time, setup: &mut Setup, config: &TransportConfig) -> Path {
+    let first = PathSetup {
+        id: PathId::ZERO,
+        tuple: setup.tuple,
+        controller: config.new_controller(),
+        initial_rtt: config.initial_rtt,
+        mtu_ceiling: config.mtu_ceiling,
+        pacing: config.pacing,
+        ecn: config.ecn,
+        spin: config.spin,
+        tells: false,
+        validation: Validation::validated(),
+        limited: !setup.role.is_client() && !setup.validated,
+    };
+    Path::new(first, now, &mut setup.rng)
 }
 
 pub(super) const fn stream_limits(parameters: &TransportParameters) -> StreamLimits {

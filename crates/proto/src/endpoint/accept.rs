@@ -16,7 +16,7 @@ use mpquic_base::{Cid, Ecn, FourTuple, PathId, Role, Time};
 use mpquic_wire::frame::RESET_TOKEN_LEN;
 use mpquic_wire::header::{Long, LongKind, PartialHeader, VERSION_1, VersionNegotiationHeader};
 use mpquic_wire::parameters::PreferredAddress;
-use mpquic_wire::{Code, Writer};
+use mpquic_wire::{Code, TransportParameters, Writer};
 use std::sync::Arc;
 
 /// RFC 9000 §7.2: a client's first destination ID has at least this many bytes.
@@ -179,12 +179,7 @@ impl Endpoint {
         let original = proof.original.unwrap_or(long.dcid);
         let mut parameters = local_parameters(&server.transport, scid, Some((original, reset_token)));
         parameters.retry_scid = proof.original.map(|_| long.dcid);
-        let preferred = server.transport.preferred_address.map(|PreferredAddresses { v4, v6 }| {
-            let cid = self.new_cid();
-            let reset_token = server.crypto.reset_token(cid.as_slice());
-            parameters.preferred_address = Some(PreferredAddress { v4, v6, cid, reset_token });
-            (cid, reset_token)
-        });
+        let preferred = self.prefer(&server, &mut parameters);
         parameters.version_information =
             Some(version_information(&server.transport, Role::Server, long.version, &mut self.rng));
         let encoded = parameters.encode(Role::Server, Some(self.rng.u64()));
@@ -232,6 +227,19 @@ impl Endpoint {
         self.counters.accepted += 1;
         self.apply_route_changes(id);
         self.touch(id);
+    }
+
+    /// RFC 9000 §9.6: where we would rather be reached, and our ID for there.
+    fn prefer(
+        &mut self,
+        server: &ServerConfig,
+        parameters: &mut TransportParameters,
+    ) -> Option<(Cid, [u8; RESET_TOKEN_LEN])> {
+        let PreferredAddresses { v4, v6 } = server.transport.preferred_address?;
+        let cid = self.new_cid();
+        let reset_token = server.crypto.reset_token(cid.as_slice());
+        parameters.preferred_address = Some(PreferredAddress { v4, v6, cid, reset_token });
+        Some((cid, reset_token))
     }
 
     /// Decides whether a handshake may begin; `None` if the client was answered, or is ignored.
