@@ -49,7 +49,9 @@ pub struct TransportConfig {
     pub spin: bool,
     /// Mark packets as ECN-capable where the path and the peer prove able (RFC 9000 §13.4).
     pub ecn: bool,
-    /// QUIC versions, preferred first: a client begins with the first, a server speaks whichever the client chose.
+    /// QUIC versions, preferred first. A client begins with the first (or with the one that the server answered in last
+    /// time) and offers the others, into which the server may change at no cost; a server answers in the first of its own
+    /// that the client offers (RFC 9368). With the default on both sides that is version 1.
     pub versions: Vec<u32>,
     /// Send what means nothing now and then, so that peers and middleboxes stay used to it (RFC 9287, RFC 9368 §6).
     pub greasing: bool,

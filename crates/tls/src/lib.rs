@@ -10,15 +10,18 @@
 
 mod client;
 mod error;
+mod hello;
 mod identity;
 mod keys;
 mod pin;
 mod provider;
+mod relabel;
 #[cfg(test)]
 mod rig;
 mod secrets;
 mod server;
 mod session;
+mod tickets;
 
 pub use client::{ClientBuilder, ClientConfig};
 pub use error::ConfigError;
