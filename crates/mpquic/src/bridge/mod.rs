@@ -136,12 +136,10 @@ impl Bridge {
             Request::UpdateKeys { connection, reply } => self.on_link(cx, connection, |_, conn| {
                 reply.send(conn.update_keys().map_err(Error::Refused)).ok();
             }),
-            Request::Tokens { reply } => {
-                let tokens = cx.tokens().map(|(name, version, t)| (name.to_owned(), version, t.to_vec()));
-                reply.send(Ok(tokens.collect())).ok();
-            }
-            Request::RememberTokens(tokens) => {
-                tokens.into_iter().for_each(|(name, version, t)| cx.remember_token(&name, version, t));
+            Request::Tokens { reply } => drop(reply.send(Ok(tokens(cx)))),
+            Request::RememberTokens(all) => {
+                all.into_iter()
+                    .for_each(|(server, version, token)| cx.remember_token(&server, version, token));
             }
             Request::Write(id, stream) => self.on_link(cx, id, |link, conn| link.write(conn, stream)),
             Request::Read(id, stream) => self.on_link(cx, id, |link, conn| link.read(conn, stream)),
@@ -319,6 +317,10 @@ impl Bridge {
             self.stop.store(true, Ordering::Release);
         }
     }
+}
+
+fn tokens(cx: &Cx<'_>) -> Vec<(String, u32, Vec<u8>)> {
+    cx.tokens().map(|(server, version, token)| (server.to_owned(), version, token.to_vec())).collect()
 }
 
 impl App for Bridge {

@@ -131,7 +131,8 @@ impl Connection {
         let sent = &self.paths.first()?.space.sent;
         let (pn, pn_len) = (sent.next_pn(), packet_number::pn_len(sent.next_pn(), sent.largest_acked()));
         let tag_len = self.early.as_ref()?.keys.packet.tag_len();
-        let (version, scid) = (self.version, self.scid);
+        // RFC 9369 §4.1: never in the version that the server went on in.
+        let (version, scid) = (self.begun.version, self.scid);
         let header = LongHeader { kind: LongKind::ZeroRtt, version, dcid, scid, token: &[], pn, pn_len };
         let frames_from = header.len();
         let frames_to = room_for_frames(out, tag_len, frames_from, pn_len)?;
@@ -156,7 +157,7 @@ impl Connection {
 
     /// A server takes in a 0-RTT packet; whatever it carries, it belongs to path 0.
     pub(super) fn receive_early(&mut self, now: Time, arrival: Arrival, long: &Long, packet: &mut [u8]) {
-        if self.role.is_client() || long.version != self.version {
+        if self.role.is_client() || long.version != self.begun.version {
             return;
         }
         let Some(early) = self.early.as_ref().filter(|e| e.until.is_none_or(|until| now < until)) else {
