@@ -127,10 +127,7 @@ impl Bridge {
             }),
             Request::Export { connection, len, label, context, reply } => {
                 self.on_link(cx, connection, |_, conn| {
-                    let mut out = vec![0; len];
-                    let exported = conn.export_keying_material(&mut out, &label, &context);
-                    let refused = Error::Refused(mpquic_proto::Refused::NotAllowed);
-                    reply.send(if exported { Ok(out) } else { Err(refused) }).ok();
+                    reply.send(exported(conn, len, &label, &context)).ok();
                 });
             }
             Request::UpdateKeys { connection, reply } => self.on_link(cx, connection, |_, conn| {
@@ -321,6 +318,18 @@ impl Bridge {
 
 fn tokens(cx: &Cx<'_>) -> Vec<(String, u32, Vec<u8>)> {
     cx.tokens().map(|(server, version, token)| (server.to_owned(), version, token.to_vec())).collect()
+}
+
+/// Keying material that only the two ends of a connection can know.
+fn exported(
+    connection: &mpquic_proto::Connection,
+    len: usize,
+    label: &[u8],
+    context: &[u8],
+) -> Result<Vec<u8>, Error> {
+    let mut out = vec![0; len];
+    let done = connection.export_keying_material(&mut out, label, context);
+    if done { Ok(out) } else { Err(Error::Refused(mpquic_proto::Refused::NotAllowed)) }
 }
 
 impl App for Bridge {
