@@ -108,11 +108,8 @@ impl Bridge {
                 reply.send(conn.abandon_path(now, path).map_err(Error::Refused)).ok();
             }),
             Request::MovePath { connection, path, tuple, reply } => {
-                self.move_path(
-                    cx,
-                    connection,
-                    MoveWish { path, tuple, give_up_at: now + PATH_WAIT_MAX, reply },
-                );
+                let wish = MoveWish { path, tuple, give_up_at: now + PATH_WAIT_MAX, reply };
+                self.move_path(cx, connection, wish);
             }
             Request::SetPathBackup { connection, path, backup, reply } => {
                 self.on_link(cx, connection, |link, conn| {
