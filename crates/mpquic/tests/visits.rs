@@ -342,7 +342,7 @@ async fn streams_opened_early_wait_for_a_server_that_allows_fewer_today() {
         connection_window_max: 30,
         ..TransportConfig::default()
     };
-    world.server = Endpoint::server(server.early_data(true).transport(transport), &[any()]).unwrap();
+    world.server = Endpoint::server(server.transport(transport), &[any()]).unwrap();
     let relay = Relay::to(world.peer());
     let (near, first) = said_early(&world, &relay).await;
     let mut answers = vec![first];

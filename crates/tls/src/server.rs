@@ -48,6 +48,8 @@ impl ServerConfig {
     }
 
     /// The same with [`ServerBuilder::resumption`] and [`ServerBuilder::early_data`] chosen anew; it knows no session yet.
+    /// To be called when the transport's limits are lowered: with 0-RTT, what sessions were promised must be kept
+    /// (RFC 9000 §7.4.1).
     #[must_use]
     pub fn with_tickets(&self, sessions: usize, early_data: bool) -> Self {
         let store = (sessions > 0).then(|| ServerSessionMemoryCache::new(sessions));

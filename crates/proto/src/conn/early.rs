@@ -33,6 +33,12 @@ impl Connection {
         self.role.is_client() && self.early.is_some() && !self.handshake.is_complete()
     }
 
+    /// Whether 1-RTT packets may go out. RFC 9001 §5.7: a server may answer 0-RTT before it has heard the end of the
+    /// handshake; only the client whose hello it was can read that.
+    pub(super) const fn may_answer(&self) -> bool {
+        self.handshake.is_complete() || (!self.role.is_client() && self.early.is_some())
+    }
+
     /// A client that was here before begins with the limits of then.
     pub(super) fn begin_early(&mut self) {
         let Some(keys) = self.handshake.session.early_keys() else { return };

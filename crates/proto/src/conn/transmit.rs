@@ -218,7 +218,7 @@ impl Connection {
     /// Application data and control frames, on the path that the scheduler picks.
     fn transmit_data(&mut self, now: Time, out: &mut [u8]) -> Option<Transmit> {
         self.pacing_wake = None;
-        self.keys.as_ref().filter(|_| self.handshake.is_complete())?;
+        self.keys.as_ref().filter(|_| self.may_answer())?;
         let mut sendable = self.streams.sendable();
         let mut data = sendable.fresh + sendable.again + self.datagrams.queued_bytes();
         let control = self.wants_control();
@@ -385,7 +385,7 @@ impl Connection {
 
     /// ACKs that are due and found no data to ride on. They need no window, no credit and no pacing.
     fn transmit_acks(&mut self, now: Time, out: &mut [u8]) -> Option<Transmit> {
-        self.keys.as_ref().filter(|_| self.handshake.is_complete())?;
+        self.keys.as_ref().filter(|_| self.may_answer())?;
         let due = self.paths.iter().position(|p| p.space.acks.is_due(now))?;
         let slot = self.ack_slot(due)?;
         let limit = usize::from(self.paths[slot].mtu.current()).min(out.len());

@@ -213,11 +213,21 @@ fn the_idle_timeout_is_never_shorter_than_three_ptos() {
     let patient =
         TransportConfig { max_idle_timeout: ms(300), max_ack_delay: ms(400), ..TransportConfig::default() };
     let mut duo = Duo::with(patient, Admission::default());
-    duo.wait(ms(100));
-    duo.wait(ms(1000));
-    assert_eq!((duo.client_ended(), duo.server_ended()), (None, None));
-    duo.wait(ms(500));
+    let (mut last_heard, mut pto) = (duo.now, ms(0));
+    while duo.client_ended().is_none() {
+        let (up, down) = (duo.client_says(), duo.server_says());
+        if !down.is_empty() {
+            last_heard = duo.now;
+        }
+        duo.tell_server(up);
+        duo.tell_client(down);
+        let path = duo.connection().path_stats().next().unwrap();
+        pto = path.srtt + (path.rttvar * 4).max(ms(1)) + ms(400);
+        duo.wait_alone(ms(10));
+    }
     assert_eq!(duo.client_ended(), Some(&CloseReason::IdleTimeout));
+    let silence = duo.now.since(last_heard);
+    assert!(pto > ms(400) && (pto * 3..pto * 3 + ms(100)).contains(&silence), "{silence:?}, {pto:?}");
 }
 
 #[test]

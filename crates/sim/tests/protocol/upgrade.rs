@@ -1,7 +1,7 @@
 //! A server that goes on in another version than the client began with (RFC 9368 §2.3, RFC 9369 §4).
 
 use crate::rig::{Duo, Packet, client_address, ms};
-use mpquic_base::{Dir, Role};
+use mpquic_base::{Dir, Rng, Role, StreamId, Time};
 use mpquic_proto::{Admission, CloseReason, Event, Read, RetryPolicy, TransportConfig};
 use mpquic_sim::crypto::PlainTickets;
 use mpquic_wire::header::{VERSION_1, VERSION_2};
@@ -228,6 +228,10 @@ fn a_client_comes_back_in_the_version_that_was_spoken_last_and_its_token_counts(
 
 /// A client with a ticket that said something early.
 fn returning(accepts: bool) -> Duo {
+    returning_in([VERSION_1, VERSION_2], accepts)
+}
+
+fn returning_in([first, second]: [u32; 2], accepts: bool) -> Duo {
     let remembered = TransportParameters {
         initial_max_data: 100_000,
         initial_max_stream_data_uni: 50_000,
@@ -235,9 +239,8 @@ fn returning(accepts: bool) -> Duo {
         ..TransportParameters::default()
     };
     let ticket = PlainTickets { remembered: Some(remembered.encode(Role::Server, None)), accepts: false };
-    let client = (speaking(&[VERSION_1, VERSION_2]), Arc::new(ticket) as _);
-    let server =
-        (speaking(&[VERSION_2, VERSION_1]), Arc::new(PlainTickets { remembered: None, accepts }) as _);
+    let client = (speaking(&[first, second]), Arc::new(ticket) as _);
+    let server = (speaking(&[second, first]), Arc::new(PlainTickets { remembered: None, accepts }) as _);
     let mut duo = Duo::with_crypto(client, server);
     let id = duo.connection().open(Dir::Uni).unwrap();
     duo.connection().write(id, &[7; 3000]).unwrap();
@@ -295,4 +298,68 @@ fn early_data_that_is_refused_is_said_again_in_the_new_version() {
     assert_agreed(&mut duo, VERSION_2);
     assert_eq!(heard(&mut duo), 3000);
     assert!(duo.client_events.contains(&Event::EarlyData { accepted: false }));
+}
+
+/// Loses, repeats and delays, up to a time.
+struct Weather {
+    rng: Rng,
+    bad_until: Time,
+    held: Vec<(Time, Packet)>,
+}
+
+impl Weather {
+    /// What arrives now, of what was sent now and before.
+    fn pass(&mut self, now: Time, sent: Vec<Packet>) -> Vec<Packet> {
+        for packet in sent {
+            let bad = now < self.bad_until;
+            let copies = if bad && self.rng.chance(0.25) { 0 } else { 1 + u64::from(self.rng.chance(0.1)) };
+            for _ in 0..copies {
+                let late = ms(if bad { self.rng.below(60) } else { 10 });
+                self.held.push((now + late, packet.clone()));
+            }
+        }
+        let (due, held) = self.held.drain(..).partition(|(at, _)| *at <= now);
+        self.held = held;
+        due.into_iter().map(|(_, packet)| packet).collect()
+    }
+}
+
+#[test]
+fn in_any_weather_both_ends_agree_and_what_was_said_early_arrives_once() {
+    for seed in 0..60 {
+        let mut rng = Rng::from_number(seed);
+        let (mut duo, second) = any_returning(&mut rng);
+        let calm_at = duo.now + ms(2000);
+        let weather = |rng: Rng| Weather { rng, bad_until: calm_at, held: Vec::new() };
+        let (mut up, mut down) = (weather(rng.fork()), weather(rng.fork()));
+        let mut heard: Vec<u8> = Vec::new();
+        for _ in 0..1600 {
+            let (from_client, from_server) = (duo.client_says(), duo.server_says());
+            let (to_server, to_client) = (up.pass(duo.now, from_client), down.pass(duo.now, from_server));
+            duo.tell_server(to_server);
+            duo.tell_client(to_client);
+            duo.wait_alone(ms(5));
+            if duo.accepted.is_some_and(|id| duo.server.peek(id).is_some()) {
+                duo.server_connection().accept(Dir::Uni);
+                let (id, mut chunk) = (StreamId::new(Role::Client, Dir::Uni, 0), [0; 4096]);
+                while let Ok(Read::Data(n)) = duo.server_connection().read(id, &mut chunk) {
+                    heard.extend(&chunk[..n]);
+                }
+            }
+        }
+        assert!(duo.is_connected(), "seed {seed}: {:?} {:?}", duo.client_ended(), duo.server_ended());
+        assert_eq!(duo.connection().version(), second, "seed {seed}");
+        assert_eq!(duo.server_connection().version(), second, "seed {seed}");
+        assert_eq!(heard, [7; 3000], "seed {seed}");
+    }
+}
+
+/// A client with a ticket, in either version, before a server that prefers the other; and that version.
+fn any_returning(rng: &mut Rng) -> (Duo, u32) {
+    let [first, second] = BOTH_WAYS[usize::from(rng.chance(0.5))];
+    let mut duo = returning_in([first, second], rng.chance(0.5));
+    if rng.chance(0.3) {
+        duo.server.set_admission(Admission { retry: RetryPolicy::Always, ..Admission::default() });
+    }
+    (duo, second)
 }
