@@ -192,7 +192,7 @@ impl ServerConfig {
     /// [`crate::RecvStream::is_early`] marks the streams.
     ///
     /// With this, [`crate::Endpoint::accept`] hands out connections before their handshake is complete, if such data came.
-    /// What is written to them leaves when it is.
+    /// What is written to them leaves at once, as far as the client's unproven address allows.
     #[must_use]
     pub fn early_data(mut self, on: bool) -> Self {
         self.tickets.early_data = on;
@@ -205,10 +205,12 @@ impl ServerConfig {
         self
     }
 
+    /// Sessions of other transports are not resumed: their limits may have been higher, and 0-RTT relies on them
+    /// (RFC 9000 §7.4.1).
     #[must_use]
     pub fn transport(mut self, transport: TransportConfig) -> Self {
         self.proto.transport = Arc::new(transport);
-        self
+        self.with_tickets()
     }
 
     /// Connections kept at once, handshakes included; more are ignored until some end.

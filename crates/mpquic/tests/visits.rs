@@ -327,3 +327,53 @@ async fn an_unusual_transport_is_kept_by_every_choice() {
     let _one = in_time(near.open_bi()).await.unwrap();
     assert!(timeout(Duration::from_millis(100), near.open_bi()).await.is_err());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_opened_early_wait_for_a_server_that_allows_fewer_today() {
+    let (client, server) = configs();
+    let mut world = World::new(client, server.clone());
+    let relay = Relay::to(world.peer());
+    world.visit(relay.front).await;
+    let transport = TransportConfig {
+        max_streams_bidi: 1,
+        initial_stream_window: 20,
+        stream_window_max: 20,
+        initial_connection_window: 30,
+        connection_window_max: 30,
+        ..TransportConfig::default()
+    };
+    world.server = Endpoint::server(server.transport(transport), &[any()]).unwrap();
+    let relay = Relay::to(world.peer());
+    let (near, first) = said_early(&world, &relay).await;
+    let mut answers = vec![first];
+    for _ in 0..3 {
+        let (mut send, recv) = in_time(near.open_bi()).await.unwrap();
+        send.write_all(SAID).await.unwrap();
+        send.finish().unwrap();
+        answers.push(recv);
+    }
+    relay.hold(false);
+    let far = in_time(world.server.accept()).await.unwrap();
+    for mut answer in answers {
+        let (mut send, mut recv) = in_time(far.accept_bi()).await.unwrap();
+        assert_eq!(in_time(recv.read_to_end(100)).await.unwrap(), SAID);
+        send.write_all(b"heard").await.unwrap();
+        send.finish().unwrap();
+        assert_eq!(in_time(answer.read_to_end(100)).await.unwrap(), b"heard");
+    }
+    assert!(!in_time(near.early_data_accepted()).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_server_that_prefers_version_2_is_spoken_to_in_version_2() {
+    let (client, server) = configs();
+    let versions = vec![0x6b33_43cf, 1];
+    let server = server.transport(TransportConfig { versions, ..TransportConfig::default() });
+    let world = World::new(client, retrying(&server));
+    for visit in 0..2 {
+        let (near, far) = world.visit(world.peer()).await;
+        assert_eq!((near.version(), far.version()), (Some(0x6b33_43cf), Some(0x6b33_43cf)));
+        // The second begins in version 2, so that what the first one brought is of use.
+        assert_eq!((near.retried(), near.resumed()), (visit == 0, visit == 1));
+    }
+}

@@ -55,7 +55,9 @@ pub struct TransportConfig {
     /// A server's: where else its clients may reach it, and should. They get there with ordinary packets, so one of its
     /// sockets has to be there, or a NAT that leads to one.
     pub preferred_address: Option<PreferredAddresses>,
-    /// QUIC versions, preferred first: a client begins with the first, a server speaks whichever the client chose.
+    /// QUIC versions, preferred first. A client begins with the first (or with the one that the server answered in last
+    /// time) and offers the others, into which the server may change at no cost; a server answers in the first of its own
+    /// that the client offers (RFC 9368). With the default on both sides that is version 1.
     pub versions: Vec<u32>,
     /// Send what means nothing now and then, so that peers and middleboxes stay used to it (RFC 9287, RFC 9368 §6).
     pub greasing: bool,

@@ -85,6 +85,9 @@ pub trait Session: Send {
     /// Appends handshake bytes for the peer to `out`, up to the next change of keys. Bytes written together with
     /// `Some(keys)` still belong to the level before; call again until nothing is written and `None` returned.
     fn write(&mut self, out: &mut Vec<u8>) -> Option<NewKeys>;
+    /// On a client: the server answers in another version of QUIC, under whose labels all keys but those of 0-RTT are
+    /// derived from now on (RFC 9368 §2.3). False if that cannot be, or comes too late.
+    fn change_version(&mut self, version: u32) -> bool;
     fn is_handshaking(&self) -> bool;
     /// The peer's encoded transport parameters, once they are authenticated enough to use.
     fn peer_parameters(&self) -> Option<&[u8]>;
@@ -158,6 +161,30 @@ pub trait ServerCrypto: InitialCrypto + ResetTokens + Sealing {
     /// # Errors
     /// In words for the operator: a configuration that cannot be used.
     fn start(self: Arc<Self>, version: u32, parameters: Vec<u8>) -> Result<Box<dyn Session>, String>;
+    /// The client's transport parameters in the first bytes that it sent, which no session has read yet.
+    fn parameters_in<'a>(&self, hello: &'a [u8]) -> Hello<'a>;
+    /// As [`ServerCrypto::start`], of a handshake that the client began in version `begun` and that goes on in `version`:
+    /// only the keys of 0-RTT are those of `begun`.
+    ///
+    /// # Errors
+    /// As [`ServerCrypto::start`].
+    fn start_changed(
+        self: Arc<Self>,
+        begun: u32,
+        version: u32,
+        parameters: Vec<u8>,
+    ) -> Result<Box<dyn Session>, String>;
+}
+
+/// What a look into a client's first bytes found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hello<'a> {
+    /// More bytes are needed.
+    Incomplete,
+    /// The client's encoded transport parameters.
+    Parameters(&'a [u8]),
+    /// There are none: whatever this is, a session has to judge it.
+    Without,
 }
 
 /// Keys never show in logs; what kind of thing they are does.

@@ -22,6 +22,8 @@ pub(crate) struct OneRttKeys {
     phase: bool,
     sealed: u64,
     forged: u64,
+    /// The application asked for an update.
+    wanted: bool,
     /// Our own update waits until a packet of the current phase was acknowledged.
     acked_in_phase: bool,
     /// The lowest number that the peer used under the current key, by path.
@@ -45,6 +47,7 @@ impl OneRttKeys {
             phase: false,
             sealed: 0,
             forged: 0,
+            wanted: false,
             acked_in_phase: false,
             lowest: BTreeMap::new(),
             disordered: false,
@@ -72,7 +75,11 @@ impl OneRttKeys {
         let followed = self.previous.as_ref().is_none_or(|(_, until)| until.is_some());
         let settled = followed && self.calm_at <= now;
         let urgent = self.sealed >= self.current.local.confidentiality_limit() / 8 * 7;
-        self.acked_in_phase && (urgent || (settled && self.sealed >= packets))
+        self.acked_in_phase && (urgent || (settled && (self.wanted || self.sealed >= packets)))
+    }
+
+    pub(crate) const fn want_update(&mut self) {
+        self.wanted = true;
     }
 
     pub(crate) fn is_exhausted(&self) -> bool {
@@ -191,6 +198,7 @@ impl OneRttKeys {
         self.previous = Some((old.peer, None));
         self.phase = !self.phase;
         self.sealed = 0;
+        self.wanted = false;
         self.acked_in_phase = false;
         self.lowest.clear();
         self.updates += 1;

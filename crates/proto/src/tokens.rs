@@ -239,9 +239,17 @@ impl Spent {
 /// What servers gave to a client, each token to be used once and in the version of QUIC that it came in (RFC 9369 §5).
 #[derive(Debug, Default)]
 pub(crate) struct Purse {
-    servers: BTreeMap<String, VecDeque<(u32, Vec<u8>)>>,
-    /// Server names, the one that gave a token last at the end.
+    servers: BTreeMap<String, Memory>,
+    /// Server names, the one that was heard of last at the end.
     order: VecDeque<String>,
+}
+
+/// What is known of one server.
+#[derive(Debug, Default)]
+struct Memory {
+    tokens: VecDeque<(u32, Vec<u8>)>,
+    /// The version of the last connection.
+    spoken: Option<u32>,
 }
 
 impl Purse {
@@ -249,6 +257,24 @@ impl Purse {
         if token.is_empty() || token.len() > TOKEN_MAX {
             return;
         }
+        let tokens = &mut self.memory(server).tokens;
+        if tokens.len() == TOKENS_PER_SERVER {
+            tokens.pop_front();
+        }
+        tokens.push_back((version, token));
+    }
+
+    /// A connection to `server` was made in `version`.
+    pub(crate) fn on_spoken(&mut self, server: &str, version: u32) {
+        self.memory(server).spoken = Some(version);
+    }
+
+    /// The version of the last connection to `server`.
+    pub(crate) fn spoken(&self, server: &str) -> Option<u32> {
+        self.servers.get(server)?.spoken
+    }
+
+    fn memory(&mut self, server: &str) -> &mut Memory {
         self.order.retain(|name| name != server);
         self.order.push_back(server.to_owned());
         if self.order.len() > SERVERS_MAX
@@ -256,23 +282,19 @@ impl Purse {
         {
             self.servers.remove(&oldest);
         }
-        let tokens = self.servers.entry(server.to_owned()).or_default();
-        if tokens.len() == TOKENS_PER_SERVER {
-            tokens.pop_front();
-        }
-        tokens.push_back((version, token));
+        self.servers.entry(server.to_owned()).or_default()
     }
 
     /// The newest token of `server` for `version`, which it will not be again.
     pub(crate) fn take(&mut self, server: &str, version: u32) -> Option<Vec<u8>> {
-        let tokens = self.servers.get_mut(server)?;
+        let tokens = &mut self.servers.get_mut(server)?.tokens;
         let newest = tokens.iter().rposition(|(of, _)| *of == version)?;
         tokens.remove(newest).map(|(_, token)| token)
     }
 
     /// Everything, so that [`Purse::put`] in the same order makes the same purse.
     pub(crate) fn tokens(&self) -> impl Iterator<Item = (&str, u32, &[u8])> {
-        let of = |name| self.servers.get(name).into_iter().flatten();
+        let of = |name| self.servers.get(name).into_iter().flat_map(|memory| &memory.tokens);
         self.order.iter().flat_map(move |name| {
             of(name).map(|(version, token)| (name.as_str(), *version, token.as_slice()))
         })

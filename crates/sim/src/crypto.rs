@@ -6,8 +6,9 @@
 
 use mpquic_base::{Cid, PathId, Role};
 use mpquic_proto::crypto::{
-    ClientCrypto, DirectionKeys, Forged, HeaderKey, InitialCrypto, LevelKeys, NONCE_LEN, NewKeys, NextPhase,
-    PacketKey, PhaseKeys, RESET_TOKEN_LEN, ResetTokens, Sealing, ServerCrypto, Session, TlsFailure,
+    ClientCrypto, DirectionKeys, Forged, HeaderKey, Hello, InitialCrypto, LevelKeys, NONCE_LEN, NewKeys,
+    NextPhase, PacketKey, PhaseKeys, RESET_TOKEN_LEN, ResetTokens, Sealing, ServerCrypto, Session,
+    TlsFailure,
 };
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -79,16 +80,36 @@ impl Sealing for PlainCrypto {
 }
 
 impl ClientCrypto for PlainCrypto {
-    fn start(self: Arc<Self>, _: u32, _: &str, parameters: Vec<u8>) -> Result<Box<dyn Session>, String> {
-        let mut session = PlainSession::new(Role::Client);
+    fn start(
+        self: Arc<Self>,
+        version: u32,
+        _: &str,
+        parameters: Vec<u8>,
+    ) -> Result<Box<dyn Session>, String> {
+        let mut session = PlainSession::new(Role::Client, version);
         session.outbox.push(Out::Message(message(&parameters)));
         Ok(Box::new(session))
     }
 }
 
 impl ServerCrypto for PlainCrypto {
-    fn start(self: Arc<Self>, _: u32, parameters: Vec<u8>) -> Result<Box<dyn Session>, String> {
-        let mut session = PlainSession::new(Role::Server);
+    fn start(self: Arc<Self>, version: u32, parameters: Vec<u8>) -> Result<Box<dyn Session>, String> {
+        self.start_changed(version, version, parameters)
+    }
+
+    fn parameters_in<'a>(&self, hello: &'a [u8]) -> Hello<'a> {
+        let Some((head, rest)) = hello.split_first_chunk() else { return Hello::Incomplete };
+        let Some(body) = rest.get(..usize::from(u16::from_be_bytes(*head))) else { return Hello::Incomplete };
+        Hello::Parameters(body.strip_suffix(EARLY_MARK).unwrap_or(body))
+    }
+
+    fn start_changed(
+        self: Arc<Self>,
+        _: u32,
+        version: u32,
+        parameters: Vec<u8>,
+    ) -> Result<Box<dyn Session>, String> {
+        let mut session = PlainSession::new(Role::Server, version);
         session.local = parameters;
         Ok(Box::new(session))
     }
@@ -129,8 +150,13 @@ impl Sealing for PlainTickets {
 }
 
 impl ClientCrypto for PlainTickets {
-    fn start(self: Arc<Self>, _: u32, _: &str, parameters: Vec<u8>) -> Result<Box<dyn Session>, String> {
-        let mut session = PlainSession::new(Role::Client);
+    fn start(
+        self: Arc<Self>,
+        version: u32,
+        _: &str,
+        parameters: Vec<u8>,
+    ) -> Result<Box<dyn Session>, String> {
+        let mut session = PlainSession::new(Role::Client, version);
         session.early = self.remembered.is_some();
         session.remembered.clone_from(&self.remembered);
         let offer = [&parameters[..], EARLY_MARK].concat();
@@ -140,8 +166,21 @@ impl ClientCrypto for PlainTickets {
 }
 
 impl ServerCrypto for PlainTickets {
-    fn start(self: Arc<Self>, _: u32, parameters: Vec<u8>) -> Result<Box<dyn Session>, String> {
-        let mut session = PlainSession::new(Role::Server);
+    fn start(self: Arc<Self>, version: u32, parameters: Vec<u8>) -> Result<Box<dyn Session>, String> {
+        self.start_changed(version, version, parameters)
+    }
+
+    fn parameters_in<'a>(&self, hello: &'a [u8]) -> Hello<'a> {
+        PlainCrypto.parameters_in(hello)
+    }
+
+    fn start_changed(
+        self: Arc<Self>,
+        _: u32,
+        version: u32,
+        parameters: Vec<u8>,
+    ) -> Result<Box<dyn Session>, String> {
+        let mut session = PlainSession::new(Role::Server, version);
         session.local = parameters;
         session.accepts_early = self.accepts;
         Ok(Box::new(session))
@@ -191,6 +230,8 @@ enum Out {
 /// Client: hello with parameters. Server: hello; then parameters, certificate. Client: finished.
 struct PlainSession {
     role: Role,
+    version: u32,
+    keys_given: bool,
     local: Vec<u8>,
     peer: Option<Vec<u8>>,
     inbox: Vec<u8>,
@@ -205,9 +246,11 @@ struct PlainSession {
 }
 
 impl PlainSession {
-    const fn new(role: Role) -> Self {
+    const fn new(role: Role, version: u32) -> Self {
         Self {
             role,
+            version,
+            keys_given: false,
             local: Vec::new(),
             peer: None,
             inbox: Vec::new(),
@@ -265,14 +308,26 @@ impl Session for PlainSession {
         while !self.outbox.is_empty() {
             match self.outbox.remove(0) {
                 Out::Message(bytes) => out.extend(bytes),
-                Out::Handshake => return Some(NewKeys::Handshake(level_keys(HANDSHAKE, self.role))),
+                Out::Handshake => {
+                    self.keys_given = true;
+                    let secret = of_version(HANDSHAKE, self.version);
+                    return Some(NewKeys::Handshake(level_keys(secret, self.role)));
+                }
                 Out::OneRtt => {
-                    let next = Box::new(PlainPhases { role: self.role, phase: 0 });
-                    return Some(NewKeys::OneRtt { keys: level_keys(ONE_RTT, self.role), next });
+                    let secret = of_version(ONE_RTT, self.version);
+                    let next = Box::new(PlainPhases { role: self.role, secret, phase: 0 });
+                    return Some(NewKeys::OneRtt { keys: level_keys(secret, self.role), next });
                 }
             }
         }
         None
+    }
+
+    fn change_version(&mut self, version: u32) -> bool {
+        if !self.keys_given {
+            self.version = version;
+        }
+        !self.keys_given
     }
 
     fn is_handshaking(&self) -> bool {
@@ -324,15 +379,21 @@ const RESETS: u64 = 0x4000;
 const EARLY: u64 = 0x5000;
 const RESETS_ELSEWHERE: u64 = 0x6000;
 
+/// Versions share no keys; those of version 1 are plain.
+fn of_version(secret: u64, version: u32) -> u64 {
+    if version == 1 { secret } else { mix(secret, &version.to_be_bytes()) }
+}
+
 struct PlainPhases {
     role: Role,
+    secret: u64,
     phase: u64,
 }
 
 impl NextPhase for PlainPhases {
     fn next(&mut self) -> PhaseKeys {
         self.phase += 1;
-        let secret = ONE_RTT + self.phase;
+        let secret = self.secret + self.phase;
         let key = |by| Box::new(PlainKey::new(secret, by));
         PhaseKeys { local: key(self.role), peer: key(self.role.peer()) }
     }

@@ -7,13 +7,15 @@ use crate::error::ConfigError;
 use crate::key_log::KeyLog;
 use crate::pin::{Pin, PinVerifier};
 use crate::provider::{Ciphers, alpn_list, initial_keys, provider_with, quic_version};
+use crate::relabel::Overheard;
 use crate::secrets::{Secrets, retry_tag};
 use crate::session::TlsSession;
+use crate::tickets::{Album, Visitor};
 use core::fmt;
 use mpquic_base::{Cid, Role};
 use mpquic_proto::crypto::{ClientCrypto, InitialCrypto, LevelKeys, RESET_TOKEN_LEN, ResetTokens, Session};
 use rustls::RootCertStore;
-use rustls::client::Resumption;
+use rustls::client::{ClientSessionStore, Resumption};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::quic::ClientConnection;
@@ -25,6 +27,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct ClientConfig {
     tls: Arc<rustls::ClientConfig>,
+    album: Option<Album>,
     pinned: bool,
     secrets: Arc<Secrets>,
 }
@@ -76,12 +79,11 @@ impl ClientConfig {
     #[must_use]
     pub fn with_tickets(&self, servers: usize, early_data: bool) -> Self {
         let mut tls = rustls::ClientConfig::clone(&self.tls);
-        tls.resumption = match servers {
-            0 => Resumption::disabled(),
-            servers => Resumption::in_memory_sessions(servers),
-        };
+        // Each connection brings the store of its version.
+        tls.resumption = Resumption::disabled();
         tls.enable_early_data = early_data;
-        Self { tls: Arc::new(tls), ..self.clone() }
+        let album = (servers > 0).then(|| Album::new(servers));
+        Self { tls: Arc::new(tls), album, ..self.clone() }
     }
 
     fn server_name(&self, name: &str) -> Result<ServerName<'static>, String> {
@@ -120,11 +122,18 @@ impl ClientCrypto for ClientConfig {
         server_name: &str,
         parameters: Vec<u8>,
     ) -> Result<Box<dyn Session>, String> {
-        let version = quic_version(version).ok_or_else(|| format!("no TLS for QUIC version {version:#x}"))?;
+        let labels = quic_version(version).ok_or_else(|| format!("no TLS for QUIC version {version:#x}"))?;
         let name = self.server_name(server_name)?;
-        let tls = ClientConnection::new(Arc::clone(&self.tls), version, name, parameters)
+        let overheard = Arc::new(Overheard::new(Arc::clone(&self.tls.key_log)));
+        let visitor = self.album.as_ref().map(|album| Arc::new(Visitor::new(album, version)));
+        let mut config = rustls::ClientConfig::clone(&self.tls);
+        config.key_log = Arc::clone(&overheard) as Arc<dyn rustls::KeyLog>;
+        if let Some(visitor) = &visitor {
+            config.resumption = Resumption::store(Arc::clone(visitor) as Arc<dyn ClientSessionStore>);
+        }
+        let tls = ClientConnection::new(Arc::new(config), labels, name, parameters)
             .map_err(|error| error.to_string())?;
-        Ok(Box::new(TlsSession::new(tls)))
+        Ok(Box::new(TlsSession::new(tls).changeable(overheard, visitor)))
     }
 }
 
@@ -223,7 +232,8 @@ impl ClientBuilder {
         if let Some(log) = self.key_log {
             tls.key_log = log;
         }
-        let config = ClientConfig { tls: Arc::new(tls), pinned, secrets: Arc::new(Secrets::random()) };
+        let config =
+            ClientConfig { tls: Arc::new(tls), album: None, pinned, secrets: Arc::new(Secrets::random()) };
         Ok(config.with_tickets(self.servers, self.early_data))
     }
 }

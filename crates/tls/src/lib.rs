@@ -10,16 +10,19 @@
 
 mod client;
 mod error;
+mod hello;
 mod identity;
 mod key_log;
 mod keys;
 mod pin;
 mod provider;
+mod relabel;
 #[cfg(test)]
 mod rig;
 mod secrets;
 mod server;
 mod session;
+mod tickets;
 
 pub use client::{ClientBuilder, ClientConfig};
 pub use error::ConfigError;

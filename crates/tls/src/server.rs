@@ -4,18 +4,21 @@
 //! clients are told apart above TLS.
 
 use crate::error::ConfigError;
+use crate::hello::parameters_in;
 use crate::identity::Identity;
 use crate::key_log::KeyLog;
-use crate::provider::{Ciphers, alpn_list, initial_keys, provider_with, quic_version};
+use crate::provider::{Ciphers, QUIC_V1, QUIC_V2, alpn_list, initial_keys, provider_with, quic_version};
+use crate::relabel::Overheard;
 use crate::secrets::{MASTER_SECRET_LEN, Secrets, retry_tag};
 use crate::session::TlsSession;
+use crate::tickets::Host;
 use core::fmt;
 use mpquic_base::{Cid, Role};
 use mpquic_proto::crypto::{
-    InitialCrypto, LevelKeys, NONCE_LEN, RESET_TOKEN_LEN, ResetTokens, Sealing, ServerCrypto, Session,
+    Hello, InitialCrypto, LevelKeys, NONCE_LEN, RESET_TOKEN_LEN, ResetTokens, Sealing, ServerCrypto, Session,
 };
 use rustls::quic::ServerConnection;
-use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
+use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache, StoresServerSessions};
 use std::sync::Arc;
 
 /// Tickets per handshake: one for each of two visits at once.
@@ -24,7 +27,9 @@ const TICKETS: usize = 2;
 /// What all handshakes of a server have in common.
 #[derive(Clone)]
 pub struct ServerConfig {
-    tls: Arc<rustls::ServerConfig>,
+    /// For connections that begin and end in version 1, and in version 2.
+    tls: [Arc<rustls::ServerConfig>; 2],
+    sessions: Option<Arc<ServerSessionMemoryCache>>,
     secrets: Arc<Secrets>,
 }
 
@@ -43,20 +48,35 @@ impl ServerConfig {
     }
 
     /// The same with [`ServerBuilder::resumption`] and [`ServerBuilder::early_data`] chosen anew; it knows no session yet.
+    /// To be called when the transport's limits are lowered: with 0-RTT, what sessions were promised must be kept
+    /// (RFC 9000 §7.4.1).
     #[must_use]
     pub fn with_tickets(&self, sessions: usize, early_data: bool) -> Self {
-        let mut tls = rustls::ServerConfig::clone(&self.tls);
-        if sessions == 0 {
-            tls.send_tls13_tickets = 0;
-            tls.session_storage = Arc::new(NoServerSessionStorage {});
-            tls.max_early_data_size = 0;
-        } else {
-            tls.send_tls13_tickets = TICKETS;
-            tls.session_storage = ServerSessionMemoryCache::new(sessions);
+        let store = (sessions > 0).then(|| ServerSessionMemoryCache::new(sessions));
+        let tls = [QUIC_V1, QUIC_V2].map(|version| {
+            let mut tls = rustls::ServerConfig::clone(&self.tls[0]);
+            tls.send_tls13_tickets = if store.is_some() { TICKETS } else { 0 };
+            tls.session_storage = host(store.as_ref(), version, version);
             // RFC 9001 §4.6.1: the only value besides zero.
-            tls.max_early_data_size = if early_data { u32::MAX } else { 0 };
-        }
-        Self { tls: Arc::new(tls), ..self.clone() }
+            tls.max_early_data_size = if early_data && store.is_some() { u32::MAX } else { 0 };
+            Arc::new(tls)
+        });
+        Self { tls, sessions: store, secrets: Arc::clone(&self.secrets) }
+    }
+
+    fn tls(&self, version: u32) -> &Arc<rustls::ServerConfig> {
+        &self.tls[usize::from(version == QUIC_V2)]
+    }
+}
+
+fn host(
+    sessions: Option<&Arc<ServerSessionMemoryCache>>,
+    begun: u32,
+    spoken: u32,
+) -> Arc<dyn StoresServerSessions> {
+    match sessions {
+        Some(sessions) => Arc::new(Host { sessions: Arc::clone(sessions), begun, spoken }),
+        None => Arc::new(NoServerSessionStorage {}),
     }
 }
 
@@ -88,10 +108,34 @@ impl ResetTokens for ServerConfig {
 
 impl ServerCrypto for ServerConfig {
     fn start(self: Arc<Self>, version: u32, parameters: Vec<u8>) -> Result<Box<dyn Session>, String> {
-        let version = quic_version(version).ok_or_else(|| format!("no TLS for QUIC version {version:#x}"))?;
-        let tls = ServerConnection::new(Arc::clone(&self.tls), version, parameters)
+        let labels = quic_version(version).ok_or_else(|| format!("no TLS for QUIC version {version:#x}"))?;
+        let tls = ServerConnection::new(Arc::clone(self.tls(version)), labels, parameters)
             .map_err(|error| error.to_string())?;
         Ok(Box::new(TlsSession::new(tls)))
+    }
+
+    fn parameters_in<'a>(&self, hello: &'a [u8]) -> Hello<'a> {
+        parameters_in(hello)
+    }
+
+    fn start_changed(
+        self: Arc<Self>,
+        begun: u32,
+        version: u32,
+        parameters: Vec<u8>,
+    ) -> Result<Box<dyn Session>, String> {
+        let labels = quic_version(begun).ok_or_else(|| format!("no TLS for QUIC version {begun:#x}"))?;
+        let overheard = Arc::new(Overheard::new(Arc::clone(&self.tls(begun).key_log)));
+        let mut config = rustls::ServerConfig::clone(self.tls(begun));
+        config.key_log = Arc::clone(&overheard) as Arc<dyn rustls::KeyLog>;
+        config.session_storage = host(self.sessions.as_ref(), begun, version);
+        let tls =
+            ServerConnection::new(Arc::new(config), labels, parameters).map_err(|error| error.to_string())?;
+        let mut session = TlsSession::new(tls).changeable(overheard, None);
+        if !session.change_version(version) {
+            return Err(format!("no TLS for QUIC version {version:#x}"));
+        }
+        Ok(Box::new(session))
     }
 }
 
@@ -184,7 +228,9 @@ impl ServerBuilder {
             tls.key_log = log;
         }
         let secrets = self.master.as_ref().map_or_else(Secrets::random, Secrets::from_master);
-        let config = ServerConfig { tls: Arc::new(tls), secrets: Arc::new(secrets) };
+        let tls = Arc::new(tls);
+        let config =
+            ServerConfig { tls: [Arc::clone(&tls), tls], sessions: None, secrets: Arc::new(secrets) };
         Ok(config.with_tickets(self.sessions, self.early_data))
     }
 }

@@ -5,11 +5,16 @@
 
 use crate::keys::{direction, new_keys};
 use crate::pin::PinMismatch;
+use crate::provider::quic_version;
+use crate::relabel::{Overheard, relabelled};
+use crate::tickets::Visitor;
 use core::fmt;
+use mpquic_base::Role;
 use mpquic_proto::crypto::{DirectionKeys, NewKeys, Session, TlsFailure};
-use rustls::quic::Connection;
+use rustls::quic::{Connection, KeyChange};
 use rustls::{AlertDescription, CertificateError, Error, HandshakeKind};
 use std::any::Any;
+use std::sync::Arc;
 
 /// Characters of a failure's description; some of rustls's quote the peer's certificate.
 const REASON_LIMIT: usize = 200;
@@ -20,13 +25,41 @@ pub struct TlsSession {
     /// A client's: the server's parameters of an earlier visit, which rustls shows until the new ones come.
     remembered: Option<Vec<u8>>,
     failure: Option<TlsFailure>,
+    change: Option<Change>,
+}
+
+/// What a change of the version takes.
+struct Change {
+    overheard: Arc<Overheard>,
+    /// A client's tickets.
+    visitor: Option<Arc<Visitor>>,
+    /// The version whose labels the keys get, if not that of the beginning.
+    version: Option<u32>,
+    /// Too late: keys were handed out.
+    settled: bool,
 }
 
 impl TlsSession {
     pub(crate) fn new(tls: impl Into<Connection>) -> Self {
         let tls = tls.into();
         let remembered = tls.quic_transport_parameters().map(<[u8]>::to_vec);
-        Self { tls, remembered, failure: None }
+        Self { tls, remembered, failure: None, change: None }
+    }
+
+    /// May go over to another version, because somebody listens to its secrets.
+    pub(crate) fn changeable(mut self, overheard: Arc<Overheard>, visitor: Option<Arc<Visitor>>) -> Self {
+        self.change = Some(Change { overheard, visitor, version: None, settled: false });
+        self
+    }
+
+    fn relabelled(&mut self, keys: &KeyChange) -> Option<NewKeys> {
+        let change = self.change.as_mut()?;
+        change.settled = true;
+        // Taken in any case: nothing is kept that is not needed.
+        let secrets = change.overheard.take(keys);
+        let role = if matches!(self.tls, Connection::Client(_)) { Role::Client } else { Role::Server };
+        let suite = self.tls.negotiated_cipher_suite()?.tls13()?;
+        relabelled(keys, secrets, suite, change.version?, role)
     }
 
     /// The name of the cipher suite, once agreed, as rustls spells it (`TLS13_AES_128_GCM_SHA256`).
@@ -71,7 +104,18 @@ impl Session for TlsSession {
         if self.failure.is_some() {
             return None;
         }
-        self.tls.write_hs(out).map(new_keys)
+        let keys = self.tls.write_hs(out)?;
+        Some(self.relabelled(&keys).unwrap_or_else(|| new_keys(keys)))
+    }
+
+    fn change_version(&mut self, version: u32) -> bool {
+        let known = quic_version(version).is_some();
+        let Some(change) = self.change.as_mut().filter(|change| known && !change.settled) else {
+            return false;
+        };
+        change.version = Some(version);
+        change.visitor.iter().for_each(|visitor| visitor.on_version(version));
+        true
     }
 
     fn is_handshaking(&self) -> bool {

@@ -16,6 +16,7 @@ struct World {
     now: Time,
     client: Endpoint,
     server: Endpoint,
+    tls: Arc<ServerConfig>,
     config: mpquic_proto::ClientConfig,
     events: Vec<Event>,
     accepted: Option<ConnectionId>,
@@ -23,27 +24,35 @@ struct World {
 
 impl World {
     fn new(versions: &[u32], retry: RetryPolicy, early: bool) -> Self {
+        Self::unlike(versions, &self::versions(), (retry, early, false))
+    }
+
+    /// A client and a server that prefer different versions.
+    fn unlike(near: &[u32], far: &[u32], (retry, early, post_quantum): (RetryPolicy, bool, bool)) -> Self {
         let identity = Identity::self_signed(&["localhost"]).unwrap();
         let pin = Pin::Certificate(identity.fingerprint());
-        let near = ClientConfig::pinned(&[pin]).unwrap().resumption(4).early_data(true);
-        let far = ServerConfig::with_identity(identity).resumption(4).early_data(early);
-        let (near, far) = (near.build(&[b"x"]).unwrap(), far.build(&[b"x"]).unwrap());
-        let client = TransportConfig { versions: versions.to_vec(), ..TransportConfig::default() };
-        let server = mpquic_proto::ServerConfig {
-            crypto: Arc::new(far),
-            transport: Arc::new(TransportConfig::default()),
-            max_connections: 9,
-        };
-        let mut server = Endpoint::new(Some(server), Rng::from_number(1));
-        server.set_admission(Admission { retry, ..Admission::default() });
+        let client = ClientConfig::pinned(&[pin]).unwrap().resumption(4).early_data(true);
+        let server = ServerConfig::with_identity(identity).resumption(4).early_data(early);
+        let client = client.post_quantum(post_quantum).build(&[b"x"]).unwrap();
+        let server = Arc::new(server.post_quantum(post_quantum).build(&[b"x"]).unwrap());
+        let config = mpquic_proto::ClientConfig { crypto: Arc::new(client), transport: speaking(near) };
         Self {
             now: Time::from_millis(1),
             client: Endpoint::new(None, Rng::from_number(2)),
-            server,
-            config: mpquic_proto::ClientConfig { crypto: Arc::new(near), transport: Arc::new(client) },
+            server: Self::serve(&server, far, retry),
+            tls: server,
+            config,
             events: Vec::new(),
             accepted: None,
         }
+    }
+
+    fn serve(tls: &Arc<ServerConfig>, versions: &[u32], retry: RetryPolicy) -> Endpoint {
+        let crypto = Arc::clone(tls) as _;
+        let server = mpquic_proto::ServerConfig { crypto, transport: speaking(versions), max_connections: 9 };
+        let mut server = Endpoint::new(Some(server), Rng::from_number(1));
+        server.set_admission(Admission { retry, ..Admission::default() });
+        server
     }
 
     fn connect(&mut self) -> ConnectionId {
@@ -123,6 +132,44 @@ fn both_versions_connect_under_real_keys_with_and_without_a_retry() {
 
 fn versions() -> Vec<u32> {
     TransportConfig::default().versions
+}
+
+fn speaking(versions: &[u32]) -> Arc<TransportConfig> {
+    Arc::new(TransportConfig { versions: versions.to_vec(), ..TransportConfig::default() })
+}
+
+#[test]
+fn a_server_goes_on_in_another_version_under_real_keys_with_and_without_a_retry() {
+    for [first, second] in [[1, 0x6b33_43cf], [0x6b33_43cf, 1]] {
+        for (retry, post_quantum) in
+            [(RetryPolicy::Never, false), (RetryPolicy::Always, false), (RetryPolicy::Never, true)]
+        {
+            let mut world = World::unlike(&[first, second], &[second, first], (retry, false, post_quantum));
+            let id = world.connect();
+            world.run();
+            let client = world.client.peek(id).unwrap();
+            assert!(client.is_confirmed(), "{first:#x}, {retry:?}, {post_quantum}: {:?}", world.events);
+            assert_eq!(client.version(), second);
+            let server = world.server.peek(world.accepted.unwrap()).unwrap();
+            assert_eq!((server.version(), server.is_retried()), (second, retry == RetryPolicy::Always));
+            assert_eq!(world.server.counters().version_negotiations, 0);
+        }
+    }
+}
+
+#[test]
+fn early_data_of_a_client_that_knew_another_version_is_taken() {
+    let mut world = World::new(&versions(), RetryPolicy::Never, true);
+    world.connect();
+    world.run();
+    // The operator has come to prefer version 2.
+    world.server = World::serve(&world.tls, &[0x6b33_43cf, 1], RetryPolicy::Never);
+    assert!(world.say_early());
+    let server = world.server.peek(world.accepted.unwrap()).unwrap();
+    assert!(server.counters().early_packets > 0);
+    assert_eq!(server.version(), 0x6b33_43cf);
+    // The next visit begins in version 2, with a ticket of that.
+    assert!(world.say_early());
 }
 
 #[test]

@@ -14,6 +14,7 @@ use world::{Event, Outcome, World, field, number};
 const KB: usize = 1 << 10;
 const MB: usize = 1 << 20;
 const V1: u32 = 1;
+const V2: u32 = 0x6b33_43cf;
 
 /// One handshake in version 1, without a Retry; both ends say so, and wrote their secrets down.
 fn one_plain_connection(outcome: &Outcome) {
@@ -191,6 +192,20 @@ fn transfercorruption() {
 fn ipv6() {
     let world = World::new("ipv6", &[5 * KB, 10 * KB]).client("transfer").server("transfer");
     ends_agree(&world.direct(Ipv6Addr::LOCALHOST.into()).play(), 1);
+}
+
+#[test]
+fn v2() {
+    let outcome = World::new("v2", &[KB]).play();
+    ends_agree(&outcome, 1);
+    for line in [&outcome.client[0], &outcome.server[0]] {
+        assert_eq!(number(line, "version"), V2.into(), "{line}");
+    }
+    // The client begins in version 1 and nobody tells it to begin again; the server goes on in version 2.
+    assert!(outcome.seen.client_initial_versions.contains(&V1), "{:?}", outcome.seen);
+    assert!(outcome.seen.server_initial_versions.contains(&V2), "{:?}", outcome.seen);
+    assert_eq!(outcome.seen.handshake_versions, [V2].into());
+    assert_eq!(outcome.seen.version_negotiations, 0);
 }
 
 #[test]

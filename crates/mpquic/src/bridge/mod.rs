@@ -110,8 +110,7 @@ impl Bridge {
             }),
             Request::MovePath { connection, path, tuple, reply } => {
                 let wish = MoveWish { path, tuple, give_up_at: now + PATH_WAIT_MAX, reply };
-                self.on_link(cx, connection, |link, conn| link.move_path(now, conn, wish));
-                self.schedule(cx, connection);
+                self.move_path(cx, connection, wish);
             }
             Request::SetPathBackup { connection, path, backup, reply } => {
                 self.on_link(cx, connection, |link, conn| {
@@ -132,12 +131,10 @@ impl Bridge {
             Request::UpdateKeys { connection, reply } => self.on_link(cx, connection, |_, conn| {
                 reply.send(conn.update_keys().map_err(Error::Refused)).ok();
             }),
-            Request::Tokens { reply } => {
-                let tokens = cx.tokens().map(|(name, version, t)| (name.to_owned(), version, t.to_vec()));
-                reply.send(Ok(tokens.collect())).ok();
-            }
-            Request::RememberTokens(tokens) => {
-                tokens.into_iter().for_each(|(name, version, t)| cx.remember_token(&name, version, t));
+            Request::Tokens { reply } => drop(reply.send(Ok(tokens(cx)))),
+            Request::RememberTokens(all) => {
+                all.into_iter()
+                    .for_each(|(server, version, token)| cx.remember_token(&server, version, token));
             }
             Request::Write(id, stream) => self.on_link(cx, id, |link, conn| link.write(conn, stream)),
             Request::Read(id, stream) => self.on_link(cx, id, |link, conn| link.read(conn, stream)),
@@ -158,6 +155,12 @@ impl Bridge {
             }
             Request::Shutdown => self.shut_down(cx),
         }
+    }
+
+    fn move_path(&mut self, cx: &mut Cx<'_>, connection: ConnectionId, wish: MoveWish) {
+        let now = cx.now();
+        self.on_link(cx, connection, |link, conn| link.move_path(now, conn, wish));
+        self.schedule(cx, connection);
     }
 
     /// Acts on a connection and its link, if both are still there; else the request is dropped with its reply.
@@ -314,6 +317,11 @@ impl Bridge {
     }
 }
 
+fn tokens(cx: &Cx<'_>) -> Vec<(String, u32, Vec<u8>)> {
+    cx.tokens().map(|(server, version, token)| (server.to_owned(), version, token.to_vec())).collect()
+}
+
+/// Keying material that only the two ends of a connection can know.
 fn exported(
     connection: &mpquic_proto::Connection,
     len: usize,

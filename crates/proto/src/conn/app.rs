@@ -206,13 +206,14 @@ impl Connection {
     }
 
     /// Has our key replaced as soon as the protocol allows: once the handshake is confirmed, something under the key of
-    /// now was acknowledged, and the last change is some time ago. The peer follows.
+    /// now was acknowledged, and the last change is some time ago. The peer follows. Before there is a key, there is
+    /// nothing to replace.
     ///
     /// # Errors
     /// If the connection is over.
     pub fn update_keys(&mut self) -> Result<(), Refused> {
         self.require_open()?;
-        self.update_keys = true;
+        self.keys.iter_mut().for_each(crate::keys::OneRttKeys::want_update);
         Ok(())
     }
 

@@ -141,7 +141,11 @@ impl Connection {
     }
 
     fn on_crypto(&mut self, now: Time, level: LevelId, offset: u64, data: &[u8]) -> Result<(), Violation> {
-        let progress = self.handshake.on_crypto(level, offset, data, &mut self.rng)?;
+        self.begun.settle();
+        let mut progress = self.handshake.on_crypto(level, offset, data, &mut self.rng)?;
+        if let Some((version, keys)) = progress.change.take() {
+            self.go_on_in(version, keys);
+        }
         self.accept_early();
         self.learn_parameters()?;
         self.on_progress(now, progress)

@@ -33,6 +33,12 @@ impl Connection {
         self.role.is_client() && self.early.is_some() && !self.handshake.is_complete()
     }
 
+    /// Whether 1-RTT packets may go out. RFC 9001 §5.7: a server may answer 0-RTT before it has heard the end of the
+    /// handshake; only the client whose hello it was can read that.
+    pub(super) const fn may_answer(&self) -> bool {
+        self.handshake.is_complete() || (!self.role.is_client() && self.early.is_some())
+    }
+
     /// A client that was here before begins with the limits of then.
     pub(super) fn begin_early(&mut self) {
         let Some(keys) = self.handshake.session.early_keys() else { return };
@@ -131,7 +137,8 @@ impl Connection {
         let sent = &self.paths.first()?.space.sent;
         let (pn, pn_len) = (sent.next_pn(), packet_number::pn_len(sent.next_pn(), sent.largest_acked()));
         let tag_len = self.early.as_ref()?.keys.packet.tag_len();
-        let (version, scid) = (self.version, self.scid);
+        // RFC 9369 §4.1: never in the version that the server went on in.
+        let (version, scid) = (self.begun.version, self.scid);
         let header = LongHeader { kind: LongKind::ZeroRtt, version, dcid, scid, token: &[], pn, pn_len };
         let frames_from = header.len();
         let frames_to = room_for_frames(out, tag_len, frames_from, pn_len)?;
@@ -156,7 +163,7 @@ impl Connection {
 
     /// A server takes in a 0-RTT packet; whatever it carries, it belongs to path 0.
     pub(super) fn receive_early(&mut self, now: Time, arrival: Arrival, long: &Long, packet: &mut [u8]) {
-        if self.role.is_client() || long.version != self.version {
+        if self.role.is_client() || long.version != self.begun.version {
             return;
         }
         let Some(early) = self.early.as_ref().filter(|e| e.until.is_none_or(|until| now < until)) else {

@@ -3,8 +3,8 @@
 //!
 //! `receive` takes datagrams apart, `dispatch` hands their frames on, `settle` brings fates home, `transmit` builds
 //! datagrams (`packet` seals them, `early` those of 0-RTT), `timers` lets time pass, `app` is the application's side, `paths` opens and
-//! closes paths, `moves` has them go to other addresses, `negotiation` begins again when the server asks for it, `audit`
-//! checks the books for the simulator and `holdings` counts what is held.
+//! closes paths, `moves` has them go to other addresses, `negotiation` begins again when the server asks for it, `versions` goes on
+//! in another version, `audit` checks the books for the simulator and `holdings` counts what is held.
 
 mod app;
 mod audit;
@@ -21,6 +21,7 @@ pub(crate) mod setup;
 mod tail;
 mod timers;
 mod transmit;
+mod versions;
 
 pub use holdings::Holdings;
 pub(crate) use packet::protect;
@@ -48,6 +49,7 @@ use mpquic_wire::TransportParameters;
 use negotiation::Attempt;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use versions::Begun;
 
 /// RFC 9000 §18.2: the exponent that we send ACK delays with.
 const ACK_DELAY_EXPONENT: u8 = 3;
@@ -59,6 +61,7 @@ pub struct Connection {
     config: Arc<TransportConfig>,
     rng: Rng,
     version: u32,
+    begun: Begun,
     /// Our ID in long headers.
     scid: Cid,
     /// The ID that the client chose for the server before it knew better.
@@ -77,8 +80,6 @@ pub struct Connection {
     early: Option<Early>,
     /// What became of 0-RTT, if there was any, once the handshake is complete.
     early_outcome: Option<bool>,
-    /// The application asked for new keys.
-    update_keys: bool,
     paths: Vec<Path>,
     path_ids: PathIds,
     cids: Cids,

@@ -2,16 +2,15 @@
 
 use super::Connection;
 use super::setup::{local_parameters, version_information};
+use super::versions::Begun;
 use crate::cids::LOCAL_CID_LEN;
 use crate::crypto::ClientCrypto;
 use crate::endpoint::pseudo_retry;
-use crate::error::Violation;
 use crate::event::CloseReason;
-use crate::handshake::{Handshake, LevelId};
+use crate::handshake::{Handshake, LevelId, Start};
 use crate::tokens::TOKEN_MAX;
 use mpquic_base::{Cid, Role};
 use mpquic_wire::header::{RETRY_TAG_LEN, Retry};
-use mpquic_wire::{Code, TransportParameters};
 use std::sync::Arc;
 
 /// What a client needs to begin again.
@@ -91,8 +90,7 @@ impl Connection {
     fn begin_again(&mut self, version: u32) -> Option<()> {
         let attempt = self.attempt.as_ref()?;
         let mut parameters = local_parameters(&self.config, self.scid, None);
-        parameters.version_information =
-            Some(version_information(&self.config, Role::Client, version, &mut self.rng));
+        parameters.version_information = Some(version_information(&self.config, version, &mut self.rng));
         let encoded = parameters.encode(Role::Client, Some(self.rng.u64()));
         let session = Arc::clone(&attempt.crypto).start(version, &attempt.server_name, encoded).ok()?;
         let mut bytes = [0; LOCAL_CID_LEN];
@@ -101,9 +99,10 @@ impl Connection {
         let keys = attempt.crypto.initial_keys(version, &dcid, Role::Client);
         self.discard_level(LevelId::Initial);
         self.version = version;
+        self.begun = Begun::new(version);
         self.first_dcid = dcid;
         self.cids.set_first_peer_cid(dcid);
-        self.handshake = Handshake::new(session, keys, &mut self.rng);
+        self.handshake = Handshake::new(Start::Session(session), keys, &mut self.rng);
         self.handshake.advance(&mut self.rng);
         if self.early.take().is_some() {
             self.disown_early();
@@ -111,28 +110,5 @@ impl Connection {
         }
         self.begin_early();
         Some(())
-    }
-
-    /// RFC 9368 §4: nobody between us may have talked either end out of a version.
-    pub(super) fn authenticate_version(&self, parameters: &TransportParameters) -> Result<(), Violation> {
-        let wrong = |why| Err(Violation::new(Code::VERSION_NEGOTIATION_ERROR, why));
-        let negotiated = self.attempt.as_ref().is_some_and(|a| a.negotiated);
-        let Some(info) = &parameters.version_information else {
-            return if negotiated { wrong("a negotiated version that was not signed") } else { Ok(()) };
-        };
-        if info.chosen != self.version {
-            return wrong("the version is not the one that was signed");
-        }
-        if !self.role.is_client() && !info.available.contains(&info.chosen) {
-            return Err(Violation::new(
-                Code::TRANSPORT_PARAMETER_ERROR,
-                "a chosen version that is not available",
-            ));
-        }
-        let best = self.config.versions.iter().find(|v| info.available.contains(v));
-        if negotiated && best != Some(&self.version) {
-            return wrong("the server speaks a version that we would rather have spoken");
-        }
-        Ok(())
     }
 }

@@ -108,7 +108,7 @@ impl Connection {
             LongKind::Handshake => LevelId::Handshake,
             LongKind::ZeroRtt => return self.receive_early(now, arrival, long, packet),
         };
-        if long.version != self.version || arrival.path != PathId::ZERO {
+        if arrival.path != PathId::ZERO || !self.may_come_in(level, long.version) {
             return;
         }
         if level == LevelId::Initial {
@@ -125,30 +125,31 @@ impl Connection {
         {
             return;
         }
-        let Some(keys) = self.handshake.level(level) else {
+        if level == LevelId::Initial {
+            self.follow_version(long, packet);
+        }
+        let Some((space, keys)) = self.opening(level, long.version) else {
             let soon = level == LevelId::Handshake && !self.handshake.is_complete();
             self.stash(soon, arrival, level, packet);
             return;
         };
-        let largest = keys.space.acks.largest();
-        let Some((first, pn, payload_at)) =
-            unprotect(&*keys.keys.peer.header, packet, long.pn_offset, largest)
-        else {
+        let largest = space.acks.largest();
+        let Some((first, pn, payload_at)) = unprotect(&*keys.header, packet, long.pn_offset, largest) else {
             return;
         };
         let (header, payload) = packet.split_at_mut(payload_at);
-        let Ok(len) = keys.keys.peer.packet.open(PathId::ZERO, pn, header, payload) else {
+        let Ok(len) = keys.packet.open(PathId::ZERO, pn, header, payload) else {
             self.counters.forged += 1;
             return;
         };
-        if keys.space.acks.is_duplicate(pn) {
+        if space.acks.is_duplicate(pn) {
             self.counters.duplicates += 1;
             return;
         }
         if first.reserved_bits() != 0 {
             return self.violate(now, Violation::protocol("reserved header bits are set"));
         }
-        let newest = keys.space.acks.largest().is_none_or(|largest| pn > largest);
+        let newest = largest.is_none_or(|largest| pn > largest);
         self.on_long_opened(now, (long, level), arrival, newest.then_some(whole));
         self.take_in(now, Opened { level, pn, arrival, early: false }, &payload[..len]);
     }

@@ -210,7 +210,10 @@ impl Connection {
     /// RFC 9001 §4.9: the level's keys, packets and timers go together.
     pub(super) fn discard_level(&mut self, level: LevelId) {
         let gone = match level {
-            LevelId::Initial => self.handshake.initial.take(),
+            LevelId::Initial => {
+                self.begun.forget_keys();
+                self.handshake.initial.take()
+            }
             LevelId::Handshake => self.handshake.handshake.take(),
             LevelId::App => None,
         };

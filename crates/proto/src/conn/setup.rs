@@ -1,15 +1,16 @@
 //! Before the first packet, and when the peer's parameters arrive.
 
 use super::negotiation::Attempt;
+use super::versions::Begun;
 use super::{ACK_DELAY_EXPONENT, Connection, ConnectionCounters, Idle, Peer};
 use crate::ack_frequency::{AckOrders, AckWishes};
 use crate::cids::{Cids, PEER_CIDS_PER_PATH};
 use crate::close::Close;
 use crate::config::TransportConfig;
-use crate::crypto::{LevelKeys, ResetTokens, Session};
+use crate::crypto::{LevelKeys, ResetTokens};
 use crate::datagrams::Datagrams;
 use crate::error::Violation;
-use crate::handshake::Handshake;
+use crate::handshake::{Handshake, Start};
 use crate::path::{Path, PathSetup, Validation};
 use crate::path_ids::PathIds;
 use crate::steering::CidSource;
@@ -36,7 +37,7 @@ pub(crate) struct Setup {
     /// The peer's ID as far as it is known: for a client its own random choice.
     pub(crate) dcid: Cid,
     pub(crate) first_dcid: Cid,
-    pub(crate) session: Box<dyn Session>,
+    pub(crate) start: Start,
     pub(crate) initial_keys: LevelKeys,
     /// Client only.
     pub(crate) attempt: Option<Attempt>,
@@ -84,14 +85,16 @@ pub(crate) fn local_parameters(
 }
 
 /// RFC 9368 §3: what is in use and what would do, and a version that nobody speaks (§6). A client's list holds only
-/// versions that its first packets could be changed into, and ours cannot be changed: TLS has bound its labels.
+/// versions that its first packets could be changed into; all of ours can (RFC 9369 §4).
 pub(crate) fn version_information(
     config: &TransportConfig,
-    sender: Role,
     chosen: u32,
     rng: &mut Rng,
 ) -> VersionInformation {
-    let mut available = if sender.is_client() { vec![chosen] } else { config.versions.clone() };
+    let mut available = config.versions.clone();
+    if available.is_empty() {
+        available.push(chosen);
+    }
     if config.greasing {
         available.push(reserved_version(rng));
     }
@@ -105,30 +108,14 @@ pub(crate) fn reserved_version(rng: &mut Rng) -> u32 {
 
 impl Connection {
     pub(crate) fn new(now: Time, mut setup: Setup) -> Self {
-        let config = setup.config;
+        let config = Arc::clone(&setup.config);
         let client = setup.role.is_client();
-        let path = Path::new(
-            PathSetup {
-                id: PathId::ZERO,
-                tuple: setup.tuple,
-                controller: config.new_controller(),
-                initial_rtt: config.initial_rtt,
-                mtu_ceiling: config.mtu_ceiling,
-                pacing: config.pacing,
-                ecn: config.ecn,
-                spin: config.spin,
-                tells: false,
-                // The handshake itself proves the addresses of path 0; until it has, a server is limited.
-                validation: Validation::validated(),
-                limited: !client && !setup.validated,
-            },
-            now,
-            &mut setup.rng,
-        );
-        let handshake = Handshake::new(setup.session, setup.initial_keys, &mut setup.rng);
+        let path = first_path(now, &mut setup, &config);
+        let handshake = Handshake::new(setup.start, setup.initial_keys, &mut setup.rng);
         let mut connection = Self {
             role: setup.role,
             version: setup.version,
+            begun: Begun::new(setup.version),
             scid: setup.scid,
             first_dcid: setup.first_dcid,
             attempt: setup.attempt,
@@ -141,7 +128,6 @@ impl Connection {
             keys: None,
             early: None,
             early_outcome: None,
-            update_keys: false,
             paths: vec![path],
             path_ids: PathIds::new(u32::from(config.max_paths)),
             cids: Cids::new(setup.scid, setup.reset_token, setup.dcid).with(setup.resets, setup.cids),
@@ -251,6 +237,24 @@ impl Connection {
             self.cids.issue(path, &mut self.rng);
         }
     }
+}
+
+/// The handshake itself proves the addresses of path 0; until it has, a server is limited.
+fn first_path(now: Time, setup: &mut Setup, config: &TransportConfig) -> Path {
+    let first = PathSetup {
+        id: PathId::ZERO,
+        tuple: setup.tuple,
+        controller: config.new_controller(),
+        initial_rtt: config.initial_rtt,
+        mtu_ceiling: config.mtu_ceiling,
+        pacing: config.pacing,
+        ecn: config.ecn,
+        spin: config.spin,
+        tells: false,
+        validation: Validation::validated(),
+        limited: !setup.role.is_client() && !setup.validated,
+    };
+    Path::new(first, now, &mut setup.rng)
 }
 
 pub(super) const fn stream_limits(parameters: &TransportParameters) -> StreamLimits {

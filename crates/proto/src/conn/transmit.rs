@@ -75,10 +75,9 @@ impl Connection {
             let patience = self.reordering_span();
             self.streams.tune(now, patience);
         }
-        let after = if self.update_keys { 0 } else { self.config.key_update_packets };
+        let after = self.config.key_update_packets;
         if self.keys.as_ref().is_some_and(|k| self.handshake.is_confirmed() && k.wants_update(now, after)) {
             self.keys.iter_mut().for_each(crate::keys::OneRttKeys::update);
-            self.update_keys = false;
         }
         if self.keys.as_ref().is_some_and(crate::keys::OneRttKeys::is_exhausted) {
             self.violate(now, crate::error::Violation::aead_limit());
@@ -224,7 +223,7 @@ impl Connection {
     /// Application data and control frames, on the path that the scheduler picks.
     fn transmit_data(&mut self, now: Time, out: &mut [u8]) -> Option<Transmit> {
         self.pacing_wake = None;
-        self.keys.as_ref().filter(|_| self.handshake.is_complete())?;
+        self.keys.as_ref().filter(|_| self.may_answer())?;
         let mut sendable = self.streams.sendable();
         let mut data = sendable.fresh + sendable.again + self.datagrams.queued_bytes();
         let control = self.wants_control();
@@ -405,7 +404,7 @@ impl Connection {
 
     /// ACKs that are due and found no data to ride on. They need no window, no credit and no pacing.
     fn transmit_acks(&mut self, now: Time, out: &mut [u8]) -> Option<Transmit> {
-        self.keys.as_ref().filter(|_| self.handshake.is_complete())?;
+        self.keys.as_ref().filter(|_| self.may_answer())?;
         let due = self.paths.iter().position(|p| p.space.acks.is_due(now))?;
         let slot = self.ack_slot(due)?;
         let limit = usize::from(self.paths[slot].mtu.current()).min(out.len());

@@ -10,6 +10,7 @@ use crate::conn::negotiation::Attempt;
 use crate::conn::setup::{Setup, local_parameters, reserved_version, version_information};
 use crate::conn::{Arrival, Connection, INITIAL_DATAGRAM_MIN, Tag, Transmit};
 use crate::crypto::{ClientCrypto, ResetTokens, ServerCrypto};
+use crate::handshake::{Start, Undecided};
 use crate::steering::CidSource;
 use crate::tokens::{Mint, Reading};
 use core::fmt;
@@ -17,7 +18,8 @@ use mpquic_base::{Cid, Ecn, FourTuple, PathId, Role, Time};
 use mpquic_wire::frame::RESET_TOKEN_LEN;
 use mpquic_wire::header::{Long, LongKind, PartialHeader, VERSION_1, VersionNegotiationHeader};
 use mpquic_wire::parameters::PreferredAddress;
-use mpquic_wire::{Code, Writer};
+use mpquic_wire::{Code, TransportParameters, Writer};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// RFC 9000 §7.2: a client's first destination ID has at least this many bytes.
@@ -85,10 +87,12 @@ impl Endpoint {
         tuple: FourTuple,
     ) -> Result<ConnectionId, ConnectError> {
         let (scid, dcid) = (self.new_cid(), CidSource::default().draw(&mut self.rng));
-        let version = config.transport.versions.first().copied().unwrap_or(VERSION_1);
+        let versions = &config.transport.versions;
+        // RFC 9369 §5: tokens and tickets are of use in the version that was spoken when they were given.
+        let spoken = self.purse.spoken(server_name).filter(|version| versions.contains(version));
+        let version = spoken.or_else(|| versions.first().copied()).unwrap_or(VERSION_1);
         let mut parameters = local_parameters(&config.transport, scid, None);
-        parameters.version_information =
-            Some(version_information(&config.transport, Role::Client, version, &mut self.rng));
+        parameters.version_information = Some(version_information(&config.transport, version, &mut self.rng));
         let encoded = parameters.encode(Role::Client, Some(self.rng.u64()));
         let crypto = Arc::clone(&config.crypto);
         let resets = self.resets.source(|| Arc::clone(&config.crypto) as Arc<dyn ResetTokens>);
@@ -108,7 +112,7 @@ impl Endpoint {
                 cids: self.seat.cids(),
                 dcid,
                 first_dcid: dcid,
-                session,
+                start: Start::Session(session),
                 initial_keys,
                 attempt: Some(Attempt {
                     crypto: Arc::clone(&config.crypto),
@@ -181,17 +185,9 @@ impl Endpoint {
         let original = proof.original.unwrap_or(long.dcid);
         let mut parameters = local_parameters(&server.transport, scid, Some((original, reset_token)));
         parameters.retry_scid = proof.original.map(|_| long.dcid);
-        let preferred = server.transport.preferred_address.map(|PreferredAddresses { v4, v6 }| {
-            let cid = self.new_cid();
-            let reset_token = server.crypto.reset_token(cid.as_slice());
-            parameters.preferred_address = Some(PreferredAddress { v4, v6, cid, reset_token });
-            (cid, reset_token)
-        });
-        parameters.version_information =
-            Some(version_information(&server.transport, Role::Server, long.version, &mut self.rng));
-        let encoded = parameters.encode(Role::Server, Some(self.rng.u64()));
+        let preferred = self.prefer(&server, &mut parameters);
         let initial_keys = server.crypto.initial_keys(long.version, &long.dcid, Role::Server);
-        let Ok(session) = Arc::clone(&server.crypto).start(long.version, encoded) else {
+        let Some(start) = self.start(&server, long, parameters) else {
             self.counters.refused += 1;
             return;
         };
@@ -209,7 +205,7 @@ impl Endpoint {
                 cids: self.seat.cids(),
                 dcid: long.scid,
                 first_dcid: long.dcid,
-                session,
+                start,
                 initial_keys,
                 attempt: None,
                 token: Vec::new(),
@@ -226,8 +222,12 @@ impl Endpoint {
             self.counters.unroutable += 1;
             return;
         }
-        let key = (long.dcid, received.tuple.peer);
-        let host = Host::of(received.tuple.peer.ip());
+        self.enter(connection, long.dcid, received.tuple.peer);
+    }
+
+    fn enter(&mut self, connection: Connection, first_dcid: Cid, peer: SocketAddr) {
+        let key = (first_dcid, peer);
+        let host = Host::of(peer.ip());
         self.seat.commons.gate().on_begun(host);
         self.seat.commons.on_connection();
         let entry = Entry { first_dcid: Some(key), handshaking: Some(host), ..Entry::new(connection) };
@@ -236,6 +236,38 @@ impl Endpoint {
         self.counters.accepted += 1;
         self.apply_route_changes(id);
         self.touch(id);
+    }
+
+    /// RFC 9000 §9.6: where we would rather be reached, and our ID for there.
+    fn prefer(
+        &mut self,
+        server: &ServerConfig,
+        parameters: &mut TransportParameters,
+    ) -> Option<(Cid, [u8; RESET_TOKEN_LEN])> {
+        let PreferredAddresses { v4, v6 } = server.transport.preferred_address?;
+        let cid = self.new_cid();
+        let reset_token = server.crypto.reset_token(cid.as_slice());
+        parameters.preferred_address = Some(PreferredAddress { v4, v6, cid, reset_token });
+        Some((cid, reset_token))
+    }
+
+    /// A server's session; or what it waits for, if the client may be offering a version that we would rather speak.
+    fn start(
+        &mut self,
+        server: &ServerConfig,
+        long: &Long,
+        mut parameters: TransportParameters,
+    ) -> Option<Start> {
+        let (crypto, config) = (Arc::clone(&server.crypto), Arc::clone(&server.transport));
+        let begun = long.version;
+        if config.versions.first() != Some(&begun) {
+            let (first_dcid, rng, hello) = (long.dcid, self.rng.fork(), Vec::new());
+            let undecided = Undecided { crypto, config, begun, first_dcid, parameters, rng, hello };
+            return Some(Start::Undecided(Box::new(undecided)));
+        }
+        parameters.version_information = Some(version_information(&config, begun, &mut self.rng));
+        let encoded = parameters.encode(Role::Server, Some(self.rng.u64()));
+        crypto.start(begun, encoded).ok().map(Start::Session)
     }
 
     /// Decides whether a handshake may begin; `None` if the client was answered, or is ignored.

@@ -294,8 +294,11 @@ impl Endpoint {
                 continue;
             };
             if let Some(event) = entry.connection.next_event() {
-                if let (Event::TokenReceived(token), Some(name)) = (&event, &entry.server_name) {
-                    self.purse.put(name, entry.connection.version(), token.clone());
+                let version = entry.connection.version();
+                match (&event, &entry.server_name) {
+                    (Event::Connected, Some(name)) => self.purse.on_spoken(name, version),
+                    (Event::TokenReceived(token), Some(name)) => self.purse.put(name, version, token.clone()),
+                    _ => {}
                 }
                 return Some((id, event));
             }

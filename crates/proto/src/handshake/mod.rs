@@ -4,6 +4,7 @@
 //! paths; loss in its spaces is judged by path 0's [`crate::path::Recovery`], which its caller brings along.
 
 mod crypto_stream;
+mod undecided;
 
 use crate::crypto::{LevelKeys, NewKeys, NextPhase, Session};
 use crate::error::Violation;
@@ -12,6 +13,8 @@ use crate::space::Space;
 use crypto_stream::CryptoStream;
 use mpquic_base::Rng;
 use mpquic_wire::{Code, Frame};
+pub(crate) use undecided::Undecided;
+use undecided::{Decided, Unborn};
 
 /// Encryption levels with CRYPTO data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +37,8 @@ pub(crate) struct Level {
 
 pub(crate) struct Handshake {
     pub(crate) session: Box<dyn Session>,
+    /// A server's: what stands in the way of a session.
+    undecided: Option<Box<Undecided>>,
     pub(crate) initial: Option<Level>,
     pub(crate) handshake: Option<Level>,
     app: CryptoStream,
@@ -58,12 +63,25 @@ pub(crate) struct Progress {
     pub(crate) one_rtt: Option<(LevelKeys, Box<dyn NextPhase>)>,
     pub(crate) handshake_keys: bool,
     pub(crate) completed: bool,
+    /// The server goes on in this version, under these Initial keys.
+    pub(crate) change: Option<(u32, LevelKeys)>,
+}
+
+/// How a handshake begins.
+pub(crate) enum Start {
+    Session(Box<dyn Session>),
+    Undecided(Box<Undecided>),
 }
 
 impl Handshake {
-    pub(crate) fn new(session: Box<dyn Session>, initial: LevelKeys, rng: &mut Rng) -> Self {
+    pub(crate) fn new(start: Start, initial: LevelKeys, rng: &mut Rng) -> Self {
+        let (session, undecided): (Box<dyn Session>, _) = match start {
+            Start::Session(session) => (session, None),
+            Start::Undecided(undecided) => (Box::new(Unborn), Some(undecided)),
+        };
         Self {
             session,
+            undecided,
             initial: Some(Level::new(initial, rng)),
             handshake: None,
             app: CryptoStream::default(),
@@ -126,13 +144,25 @@ impl Handshake {
             // RFC 9001 §4.1.3: a level whose successor has keys says nothing new.
             return Err(Violation::protocol("handshake data at a level that is over"));
         }
+        let mut change = None;
         while let Some(chunk) = self.crypto(level).and_then(CryptoStream::take) {
+            let chunk = match self.undecided.as_mut().map(|undecided| undecided.read(&chunk)) {
+                None => chunk,
+                Some(None) => continue,
+                Some(Some(Ok(Decided { session, change: into, hello }))) => {
+                    (self.session, self.undecided, change) = (session, None, into);
+                    hello
+                }
+                Some(Some(Err(_))) => {
+                    return Err(Violation::new(Code::INTERNAL_ERROR, "TLS cannot begin"));
+                }
+            };
             self.session.read(&chunk).map_err(|failure| {
                 // RFC 9001 §4.8: TLS alerts map into the transport's error space.
                 Violation::new(Code::from_alert(failure.alert), "the TLS handshake failed")
             })?;
         }
-        Ok(self.advance(rng))
+        Ok(Progress { change, ..self.advance(rng) })
     }
 
     /// Lets TLS write what it can.

@@ -79,6 +79,44 @@ fn what_was_written_early_arrives_with_the_first_flight() {
 }
 
 #[test]
+fn a_server_answers_early_data_before_it_has_heard_the_end_of_the_handshake() {
+    let (mut duo, _) = returning(true);
+    let asked = duo.connection().open(Dir::Bi).unwrap();
+    duo.connection().write(asked, b"question").unwrap();
+    let first = duo.client_says();
+    duo.tell_server(first);
+    assert_eq!(duo.server_connection().accept(Dir::Bi), Some(asked));
+    duo.server_connection().write(asked, b"answer").unwrap();
+    let answer = duo.server_says();
+    assert!(answer.iter().any(Packet::is_short) && !duo.server_connection().is_established());
+    // One round trip after it was asked, the client knows.
+    duo.tell_client(answer);
+    let mut read = [0; 100];
+    assert_eq!(duo.connection().read(asked, &mut read), Ok(Read::Data(6)));
+    assert_eq!(&read[..6], b"answer");
+    duo.wait(ms(200));
+    assert!(duo.is_connected());
+}
+
+#[test]
+fn an_answer_to_early_data_keeps_to_three_times_what_the_client_sent() {
+    let (mut duo, _) = returning(true);
+    let asked = duo.connection().open(Dir::Bi).unwrap();
+    duo.connection().write(asked, b"question").unwrap();
+    let first = duo.client_says();
+    let received: usize = first.iter().map(|p| p.bytes.len()).sum();
+    duo.tell_server(first);
+    duo.server_connection().accept(Dir::Bi).unwrap();
+    duo.server_connection().write(asked, &[7; 100_000]).unwrap();
+    let mut sent = 0;
+    for _ in 0..20 {
+        sent += duo.server_says().iter().map(|p| p.bytes.len()).sum::<usize>();
+        duo.wait_alone(ms(100));
+    }
+    assert!(sent > 2 * received && sent <= 3 * received, "{sent} for {received}");
+}
+
+#[test]
 fn refused_early_data_is_sent_again_and_arrives_once() {
     let (mut duo, _) = returning(false);
     let first = duo.client_says();

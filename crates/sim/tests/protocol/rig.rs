@@ -2,8 +2,8 @@
 
 use mpquic_base::{Cid, Duration, Ecn, FourTuple, PathId, Rng, Role, Time};
 use mpquic_proto::crypto::{
-    ClientCrypto, DirectionKeys, InitialCrypto, LevelKeys, NONCE_LEN, ResetTokens, Sealing, ServerCrypto,
-    Session,
+    ClientCrypto, DirectionKeys, Hello, InitialCrypto, LevelKeys, NONCE_LEN, ResetTokens, Sealing,
+    ServerCrypto, Session,
 };
 use mpquic_proto::{
     Admission, ClientConfig, Connection, ConnectionId, Endpoint, Event, Fate, Received, RetryPolicy,
@@ -291,6 +291,20 @@ impl ClientCrypto for Meddling {
 impl ServerCrypto for Meddling {
     fn start(self: Arc<Self>, version: u32, parameters: Vec<u8>) -> Result<Box<dyn Session>, String> {
         ServerCrypto::start(Arc::new(PlainCrypto), version, self.meddle(Role::Server, parameters))
+    }
+
+    fn parameters_in<'a>(&self, hello: &'a [u8]) -> Hello<'a> {
+        PlainCrypto.parameters_in(hello)
+    }
+
+    fn start_changed(
+        self: Arc<Self>,
+        begun: u32,
+        version: u32,
+        parameters: Vec<u8>,
+    ) -> Result<Box<dyn Session>, String> {
+        let parameters = self.meddle(Role::Server, parameters);
+        ServerCrypto::start_changed(Arc::new(PlainCrypto), begun, version, parameters)
     }
 }
 

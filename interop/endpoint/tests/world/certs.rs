@@ -6,18 +6,17 @@ use std::path::Path;
 
 /// The names that the runner's URLs have.
 const NAMES: [&str; 4] = ["server", "server4", "server6", "server46"];
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// A leaf below `length - 1` intermediate authorities and a root. A chain of more than one is inflated by long names.
 pub(crate) fn make(folder: &Path, length: usize) {
     let root = authority("root");
-    fs::write(folder.join("ca.pem"), pem("CERTIFICATE", root.der())).unwrap();
-    let mut chain: Vec<Vec<u8>> = Vec::new();
+    fs::write(folder.join("ca.pem"), root.pem()).unwrap();
+    let mut chain = Vec::new();
     let mut issuer = root;
     for i in 1..length {
         let params = authority_params(&format!("intermediate {i}"));
         let next = CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &issuer).unwrap();
-        chain.push(next.der().to_vec());
+        chain.push(next.pem());
         issuer = next;
     }
     let mut names: Vec<String> = NAMES.map(str::to_owned).to_vec();
@@ -27,10 +26,10 @@ pub(crate) fn make(folder: &Path, length: usize) {
     let mut params = CertificateParams::new(names).unwrap();
     params.distinguished_name = name("leaf");
     let key = KeyPair::generate().unwrap();
-    chain.push(params.signed_by(&key, &issuer).unwrap().der().to_vec());
-    let pems: String = chain.iter().rev().map(|der| pem("CERTIFICATE", der)).collect();
-    fs::write(folder.join("cert.pem"), pems).unwrap();
-    fs::write(folder.join("priv.key"), pem("PRIVATE KEY", &key.serialize_der())).unwrap();
+    chain.push(params.signed_by(&key, &issuer).unwrap().pem());
+    chain.reverse();
+    fs::write(folder.join("cert.pem"), chain.concat()).unwrap();
+    fs::write(folder.join("priv.key"), key.serialize_pem()).unwrap();
 }
 
 fn authority(what: &str) -> CertifiedIssuer<'static, KeyPair> {
@@ -48,19 +47,4 @@ fn name(what: &str) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     name.push(DnType::OrganizationName, format!("interop {what}"));
     name
-}
-
-fn pem(label: &str, der: &[u8]) -> String {
-    let mut text = String::new();
-    for group in der.chunks(3) {
-        let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
-        let bits = bits << (8 * (3 - group.len()));
-        for i in 0..4 {
-            let digit = BASE64[(bits >> (18 - 6 * i) & 63) as usize];
-            text.push(if i <= group.len() { char::from(digit) } else { '=' });
-        }
-    }
-    let lines: Vec<&str> =
-        text.as_bytes().chunks(64).map(|line| core::str::from_utf8(line).unwrap()).collect();
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }

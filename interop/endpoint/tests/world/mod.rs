@@ -183,6 +183,7 @@ impl World {
     }
 
     /// Runs the client to its end, and lets happen what was planned meanwhile.
+    #[allow(clippy::disallowed_methods, reason = "links in real time")]
     fn watch(
         &self,
         mut client: Command,
