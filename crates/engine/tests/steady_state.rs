@@ -2,17 +2,18 @@
 //! and system calls once the transfer has settled. An application that writes and looks where the bytes lie stands at
 //! both ends, so all that is counted is the machine's own.
 
-#![allow(unsafe_code, reason = "an allocator that counts")]
 #![allow(clippy::unwrap_used, reason = "a test; its world is built outside the test function")]
 
+#[path = "../../net/tests/counting/mod.rs"]
+mod counting;
+
+use counting::allocations;
 use mpquic_base::{Dir, FourTuple, Rng, StreamId};
 use mpquic_engine::{App, Cx, Habits, Shard, ShardCounters, SocketIo};
 use mpquic_net::{Clock, PoolConfig, Socket, SocketOptions, Waker};
 use mpquic_proto::{
     Chunk, ClientConfig, ConnectionId, Endpoint, Event, ServerConfig, StreamEvent, TransportConfig,
 };
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,30 +30,6 @@ const WINDOW: u64 = 1 << 20;
 /// Allocations that are left for a window which is emptier than it may be until late, one for each of its pages. There are a
 /// hundred thousand packets in the same time: none of them may need one.
 const GROWTH_MAX: u64 = WINDOW / 4096;
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system allocator unchanged; the counter is a plain thread-local integer, which
-// needs no allocation and no destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|n| n.set(n.get() + 1));
-        // SAFETY: the caller's promise about `layout` is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: `block` came from `alloc` above, so from the system allocator, with the same layout.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Sends or receives [`TOTAL`] bytes on one stream.
 struct Mover {
@@ -88,7 +65,7 @@ impl Mover {
 
     fn on_moved(&mut self, cx: &Cx<'_>, bytes: usize) {
         self.moved += bytes as u64;
-        let now = ALLOCATIONS.with(Cell::get);
+        let now = allocations();
         if self.moved >= SETTLED {
             let settled = *self.allocations_when_settled.get_or_insert(now);
             self.allocations = now - settled;

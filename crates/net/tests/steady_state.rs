@@ -1,39 +1,15 @@
 //! A packet's whole way through this crate, counted by the allocator: once warm, it must not be asked for anything.
 
-#![allow(unsafe_code, reason = "an allocator that counts")]
 #![allow(clippy::unwrap_used, reason = "a test; its world is built outside the test function")]
 
+mod counting;
+
+use counting::allocations;
 use mpquic_base::{Ecn, Time};
 use mpquic_net::{
     Clock, Fate, Lane, Packet, Poller, Pool, PoolConfig, ReceiveBatch, Socket, SocketOptions, Wheel,
 };
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::Duration;
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system allocator unchanged; the counter is a plain thread-local integer, which
-// needs no allocation and no destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|n| n.set(n.get() + 1));
-        // SAFETY: the caller's promise about `layout` is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: `block` came from `alloc` above, so from the system allocator, with the same layout.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 struct World {
     clock: Clock,
@@ -106,10 +82,10 @@ fn a_warm_packet_path_never_calls_the_allocator() {
             SocketOptions { disable_gso: disabled, disable_gro: disabled, ..SocketOptions::default() };
         let mut world = World::new(&options);
         world.round();
-        assert_ne!(ALLOCATIONS.with(Cell::get), 0, "the counter counts");
-        let before = ALLOCATIONS.with(Cell::get);
+        assert_ne!(allocations(), 0, "the counter counts");
+        let before = allocations();
         let received: usize = (0..100).map(|_| world.round()).sum();
-        assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0);
+        assert_eq!(allocations() - before, 0);
         assert_eq!(received, 2000);
         assert_eq!(world.pool.stats().free, world.pool.stats().allocated);
         assert!(world.wheel.next().is_none() && world.clock.now() > Time::ZERO);

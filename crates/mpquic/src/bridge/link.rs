@@ -1,7 +1,7 @@
 //! One connection on the shard's side: moves bytes between mailboxes and streams, and keeps what callers wait for.
 
 use super::door::{Door, Reply};
-use super::mailbox::{Collected, Inbox, MAILBOX_BYTES, Outbox};
+use super::mailbox::{Bells, Collected, Inbox, MAILBOX_BYTES, Outbox};
 use super::shared::{Agreed, ConnectionStats, DATAGRAMS_MAX, INCOMING_MAX, Incoming, Opened, Shared};
 use crate::error::{Error, ReadError, WriteError};
 use mpquic_base::{Dir, FourTuple, PathId, StreamId, Time};
@@ -30,6 +30,8 @@ pub(super) struct Link {
     released: bool,
     /// The snapshots are older than what happened last.
     pub(super) stale: bool,
+    /// Lent by the bridge while it calls.
+    pub(super) bells: Bells,
 }
 
 /// The mailboxes of a stream, as long as they are of use.
@@ -85,6 +87,7 @@ impl Link {
             announced: false,
             released: false,
             stale: true,
+            bells: Bells::default(),
         };
         link.refresh(connection);
         if connection.is_established() {
@@ -123,7 +126,7 @@ impl Link {
     /// Moves what handles wrote into the connection until either side has no more room or bytes.
     pub(super) fn write(&mut self, connection: &mut Connection, id: StreamId) {
         let Some(out) = self.streams.get_mut(&id).and_then(|ends| ends.out.as_mut()) else { return };
-        if out.outbox.collect(connection, id) == Collected::Finish
+        if out.outbox.collect(connection, id, &mut self.bells) == Collected::Finish
             && !core::mem::replace(&mut out.finished, true)
         {
             // A refusal means that the peer stopped it or all is over; an event says which.
@@ -133,7 +136,8 @@ impl Link {
 
     pub(super) fn read(&mut self, connection: &mut Connection, id: StreamId) {
         let Some(ends) = self.streams.get_mut(&id) else { return };
-        if ends.inbox.as_ref().is_some_and(|inbox| !inbox.fill(connection, id, MAILBOX_BYTES)) {
+        let bells = &mut self.bells;
+        if ends.inbox.as_ref().is_some_and(|inbox| !inbox.fill(connection, id, MAILBOX_BYTES, bells)) {
             ends.inbox = None;
             self.tidy(id);
         }
@@ -396,16 +400,16 @@ impl Link {
     }
 
     /// The connection is over: everybody learns why. What had arrived can still be read.
-    pub(super) fn on_closed(self, connection: Option<&mut Connection>, reason: &CloseReason) {
+    pub(super) fn on_closed(mut self, connection: Option<&mut Connection>, reason: &CloseReason) {
         let mut connection = connection;
-        for (id, ends) in self.streams {
+        for (id, ends) in core::mem::take(&mut self.streams) {
             if let Some(out) = ends.out {
                 out.outbox.end(Err(WriteError::Closed(reason.clone())));
             }
             let Some(inbox) = ends.inbox else { continue };
             if let Some(connection) = connection.as_deref_mut() {
                 // Beyond the box's limit: the bytes are in memory already.
-                inbox.fill(connection, id, usize::MAX);
+                inbox.fill(connection, id, usize::MAX, &mut self.bells);
             }
             inbox.end(Err(ReadError::Closed(reason.clone())));
         }
@@ -417,6 +421,7 @@ impl Link {
             reply.send(Err(Error::Closed(reason.clone()))).ok();
         }
         self.shared.close(reason.clone());
+        self.bells.ring();
     }
 
     fn end_sending(&mut self, id: StreamId, verdict: Result<(), WriteError>) {

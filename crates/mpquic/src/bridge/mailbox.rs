@@ -83,6 +83,17 @@ impl Piece {
     }
 }
 
+/// Tasks that have something to do once the shard's turn is over. Woken one by one in the middle of it, each would take the
+/// core from the shard for its few bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Bells(Vec<Waker>);
+
+impl Bells {
+    pub(crate) fn ring(&mut self) {
+        self.0.drain(..).for_each(Waker::wake);
+    }
+}
+
 /// From a handle to the peer.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox(Mutex<Out>);
@@ -199,7 +210,7 @@ impl Outbox {
     }
 
     /// The shard moves what it can into the connection.
-    pub(crate) fn collect(&self, connection: &mut Connection, id: StreamId) -> Collected {
+    pub(crate) fn collect(&self, connection: &mut Connection, id: StreamId, bells: &mut Bells) -> Collected {
         let mut out = locked(&self.0);
         let Out { piece, .. } = &mut *out;
         while !piece.is_empty() {
@@ -215,12 +226,10 @@ impl Outbox {
         let left = piece.len();
         out.attended = left > 0;
         // Woken for a few bytes of room, a writer would come for each packet that was acknowledged.
-        let worth_waking = !out.finish && left <= MAILBOX_BYTES / 2;
-        let waker = if worth_waking { out.waker.take() } else { None };
-        let collected = if left == 0 && out.finish { Collected::Finish } else { Collected::Rest };
-        drop(out);
-        waker.into_iter().for_each(Waker::wake);
-        collected
+        if !out.finish && left <= MAILBOX_BYTES / 2 {
+            bells.0.extend(out.waker.take());
+        }
+        if left == 0 && out.finish { Collected::Finish } else { Collected::Rest }
     }
 
     /// The first verdict stands.
@@ -293,7 +302,13 @@ impl Inbox {
     }
 
     /// The shard moves over what has arrived, up to `limit` bytes in the box. Returns whether the stream goes on.
-    pub(crate) fn fill(&self, connection: &mut Connection, id: StreamId, limit: usize) -> bool {
+    pub(crate) fn fill(
+        &self,
+        connection: &mut Connection,
+        id: StreamId,
+        limit: usize,
+        bells: &mut Bells,
+    ) -> bool {
         let mut inbox = locked(&self.0);
         let before = inbox.piece.len();
         while inbox.end.is_none() {
@@ -312,9 +327,9 @@ impl Inbox {
             }
         }
         let goes_on = inbox.end.is_none();
-        let waker = if inbox.piece.len() > before || !goes_on { inbox.waker.take() } else { None };
-        drop(inbox);
-        waker.into_iter().for_each(Waker::wake);
+        if inbox.piece.len() > before || !goes_on {
+            bells.0.extend(inbox.waker.take());
+        }
         goes_on
     }
 

@@ -16,6 +16,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use door::{Answer, Bound, ConnectRequest, Door, Reply, Request};
 use link::{Link, MoveWish, OpenWish, PathWish};
+use mailbox::Bells;
 use mpquic_base::{Role, Time};
 use mpquic_engine::{App, Cx, SocketChange};
 use mpquic_net::Throttle;
@@ -61,6 +62,7 @@ pub(crate) struct Bridge {
     ending: Option<Time>,
     /// Kept for its allocation.
     requests: Vec<Request>,
+    bells: Bells,
 }
 
 /// Somebody waits for a socket to come or go.
@@ -81,6 +83,7 @@ impl Bridge {
             retry_at: None,
             ending: None,
             requests: Vec::new(),
+            bells: Bells::default(),
         }
     }
 
@@ -172,7 +175,9 @@ impl Bridge {
     ) {
         let now = cx.now();
         if let (Some(link), Some(connection)) = (self.links.get_mut(&id), cx.connection(id)) {
+            core::mem::swap(&mut link.bells, &mut self.bells);
             act(link, connection);
+            core::mem::swap(&mut link.bells, &mut self.bells);
             link.close_if_released(now, connection);
         }
     }
@@ -354,7 +359,9 @@ impl App for Bridge {
         match event {
             Event::Connected => link.on_connected(connection),
             Event::Stream(event) => {
+                core::mem::swap(&mut link.bells, &mut self.bells);
                 link.on_stream_event(connection, event);
+                core::mem::swap(&mut link.bells, &mut self.bells);
                 link.close_if_released(now, connection);
             }
             Event::DatagramReadable => link.read_datagrams(connection),
@@ -381,6 +388,10 @@ impl App for Bridge {
         self.retry_paths(cx);
         self.refresh(cx);
         self.end_if_done(cx.now());
+    }
+
+    fn on_turn_end(&mut self) {
+        self.bells.ring();
     }
 
     fn on_socket(&mut self, cx: &mut Cx<'_>, change: SocketChange) {
