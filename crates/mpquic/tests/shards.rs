@@ -170,6 +170,26 @@ async fn without_the_kernels_help_the_shards_pass_datagrams_on_and_none_is_lost(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whole_transfers_pass_through_wrong_shards_unchanged() {
+    let world = World::new(threads(SHARDS, false), &threads(SHARDS, false), TransportConfig::default());
+    serve(&world.server);
+    let mut connections = Vec::new();
+    for _ in 0..8 {
+        connections.push(world.dial(world.address()).await);
+    }
+    let mut talks = JoinSet::new();
+    for connection in connections {
+        talks.spawn(async move { echo(&connection, 3_000_000).await });
+    }
+    talks.join_all().await;
+    for endpoint in [&world.server, &world.client] {
+        let stats = endpoint.shard_stats().await;
+        assert!(sum(&stats, |s| s.counters.forwarded) > 1000, "{stats:?}");
+        assert_eq!(sum(&stats, |s| s.endpoint.unroutable), 0, "{stats:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_streams_of_one_connection_all_move_while_some_are_greedy() {
     const STREAMS: usize = 1000;
     const GREEDY: usize = 10;
