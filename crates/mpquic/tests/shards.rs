@@ -121,6 +121,11 @@ async fn two_hundred_wanderers(kernel_steering: bool) {
     }
     all_echo(&connections).await;
     for _ in 0..3 {
+        if !world.server.is_steered() {
+            // Datagrams from two ports come by way of two threads, so that one may overtake the other, and with it the
+            // connection ID that it gives up. So nothing is under way when a port changes.
+            settled(&world.server, &relays).await;
+        }
         for relay in &relays {
             relay.rebind().await;
         }
@@ -267,7 +272,8 @@ async fn a_stateless_reset_finds_the_shard_of_its_connection() {
     assert_eq!(closed.await, CloseReason::StatelessReset);
     all_echo(&connections).await;
     let stats = world.client.shard_stats().await;
-    assert_eq!(sum(&stats, |s| s.endpoint.resets_received), 1, "{stats:?}");
+    // More than one if more was sent before the first came back.
+    assert!(sum(&stats, |s| s.endpoint.resets_received) >= 1, "{stats:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
