@@ -1,6 +1,6 @@
 //! All that a shard sees of the world.
 
-use mpquic_base::{Ecn, FourTuple, Time};
+use mpquic_base::{Ecn, FourTuple, Rate, Time};
 use mpquic_net::{Batch, Socket};
 use std::io;
 use std::net::SocketAddr;
@@ -30,10 +30,10 @@ pub trait Io {
         false
     }
 
-    /// Books a batch, meant to leave at `at`, on the link behind the socket, and says when the link's
-    /// limit lets it.
-    fn book(&self, _socket: u16, _batch: &Batch<'_>, at: Time) -> Time {
-        at
+    /// Books a batch, meant to leave at `at`, on the link behind the socket; if the link has a limit, says when that lets
+    /// the batch leave, and what the limit is.
+    fn book(&self, _socket: u16, _batch: &Batch<'_>, _at: Time) -> Option<(Time, Rate)> {
+        None
     }
 
     /// Whether somebody asked for the application's attention since the last call.

@@ -11,7 +11,7 @@ use crate::app::{App, Cx, Holds, SocketChange, SocketWish};
 use crate::io::{Io, SendOutcome};
 use crate::post::{Mail, Post};
 use core::time::Duration;
-use mpquic_base::Time;
+use mpquic_base::{Rate, Time};
 use mpquic_net::{Lane, Packet, Pool, PoolConfig, PoolStats, Slot, Wheel};
 use mpquic_proto::{ConnectionId, Endpoint, EndpointCounters, Fate, Received, Tag, Transmit};
 use std::collections::VecDeque;
@@ -389,9 +389,11 @@ impl<A: App> Shard<A> {
         if socket.is_none() {
             return self.settle(now, packet, Fate::Unreachable);
         }
-        let free_at = io.book(packet.socket, &packet.batch(0), packet.depart_at);
-        if free_at > packet.depart_at && !transmit.urgent {
-            self.hold_back(&mut packet, free_at);
+        if let Some((free_at, limit)) = io.book(packet.socket, &packet.batch(0), packet.depart_at)
+            && free_at > packet.depart_at
+            && !transmit.urgent
+        {
+            self.hold_back(&mut packet, free_at, limit);
         }
         // A world that holds packets itself gets them ahead of their time, the wheel's tick included.
         let ahead = if io.holds_until_due(packet.socket) { HAND_OVER_BEFORE } else { Duration::ZERO };
@@ -407,11 +409,11 @@ impl<A: App> Shard<A> {
 
     /// The link's limit has the packet wait. Its path's pacer is told, so that what it would send next is not written
     /// before its time: it may take another path, and waits in no queue of ours.
-    fn hold_back(&mut self, packet: &mut Packet<Ticket>, until: Time) {
+    fn hold_back(&mut self, packet: &mut Packet<Ticket>, until: Time, limit: Rate) {
         self.counters.throttled += 1;
         packet.depart_at = until;
         if let Ticket { connection: Some(id), tag } = packet.tag {
-            self.endpoint.hold_back(id, tag, until);
+            self.endpoint.hold_back(id, tag, until, limit);
         }
     }
 

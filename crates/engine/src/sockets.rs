@@ -5,7 +5,7 @@
 
 use crate::io::{Io, SendOutcome};
 use crate::vigil::Vigil;
-use mpquic_base::{Duration, Ecn, FourTuple, Time};
+use mpquic_base::{Duration, Ecn, FourTuple, Rate, Time};
 use mpquic_net::{Batch, Clock, Poller, ReceiveBatch, Socket, Waker, serves};
 use std::io;
 use std::net::SocketAddr;
@@ -183,10 +183,12 @@ impl Io for SocketIo {
         self.port(socket).is_some_and(|port| port.socket.stats().kernel_pacing)
     }
 
-    fn book(&self, socket: u16, batch: &Batch<'_>, at: Time) -> Time {
-        let Some(throttle) = self.port(socket).and_then(|port| port.socket.throttle()) else { return at };
+    fn book(&self, socket: u16, batch: &Batch<'_>, at: Time) -> Option<(Time, Rate)> {
+        let throttle = self.port(socket)?.socket.throttle()?;
+        let limit = throttle.rate()?;
         let datagrams = batch.bytes.len().div_ceil(usize::from(batch.segment.max(1)));
-        throttle.book(at, batch.bytes.len() as u64, datagrams as u64, batch.peer.is_ipv6())
+        let free_at = throttle.book(at, batch.bytes.len() as u64, datagrams as u64, batch.peer.is_ipv6());
+        Some((free_at, limit))
     }
 
     fn take_woken(&mut self) -> bool {

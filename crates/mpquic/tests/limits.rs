@@ -69,7 +69,8 @@ async fn a_link_keeps_below_its_limit_and_is_free_again_when_that_is_lifted() {
     assert!(took > Duration::from_millis(990), "{took:?}");
     assert!(took < Duration::from_secs(5), "{took:?}");
     let stats = world.client.shard_stats().await;
-    assert!(stats[0].counters.throttled > 100, "{stats:?}");
+    // Batches of a millisecond of the limit, or two packets: about seven hundred.
+    assert!(stats[0].counters.throttled > 300, "{stats:?}");
     assert!(stats[0].pool.allocated <= 128, "the limit's queue is short: {stats:?}");
     let local = world.client.local_addrs()[0];
     assert!(world.client.set_max_rate(local, None));

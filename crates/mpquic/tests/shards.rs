@@ -121,6 +121,11 @@ async fn two_hundred_wanderers(kernel_steering: bool) {
     }
     all_echo(&connections).await;
     for _ in 0..3 {
+        if !world.server.is_steered() {
+            // Datagrams from two ports come by way of two threads, so that one may overtake the other, and with it the
+            // connection ID that it gives up. So nothing is under way when a port changes.
+            settled(&world.server, &relays).await;
+        }
         for relay in &relays {
             relay.rebind().await;
         }
@@ -167,6 +172,26 @@ async fn the_kernel_finds_the_shard_of_every_datagram_from_whatever_port_it_come
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_kernels_help_the_shards_pass_datagrams_on_and_none_is_lost() {
     two_hundred_wanderers(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whole_transfers_pass_through_wrong_shards_unchanged() {
+    let world = World::new(threads(SHARDS, false), &threads(SHARDS, false), TransportConfig::default());
+    serve(&world.server);
+    let mut connections = Vec::new();
+    for _ in 0..8 {
+        connections.push(world.dial(world.address()).await);
+    }
+    let mut talks = JoinSet::new();
+    for connection in connections {
+        talks.spawn(async move { echo(&connection, 3_000_000).await });
+    }
+    talks.join_all().await;
+    for endpoint in [&world.server, &world.client] {
+        let stats = endpoint.shard_stats().await;
+        assert!(sum(&stats, |s| s.counters.forwarded) > 1000, "{stats:?}");
+        assert_eq!(sum(&stats, |s| s.endpoint.unroutable), 0, "{stats:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -247,7 +272,8 @@ async fn a_stateless_reset_finds_the_shard_of_its_connection() {
     assert_eq!(closed.await, CloseReason::StatelessReset);
     all_echo(&connections).await;
     let stats = world.client.shard_stats().await;
-    assert_eq!(sum(&stats, |s| s.endpoint.resets_received), 1, "{stats:?}");
+    // More than one if more was sent before the first came back.
+    assert!(sum(&stats, |s| s.endpoint.resets_received) >= 1, "{stats:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -105,9 +105,9 @@ impl Io for Link {
         self.holds
     }
 
-    fn book(&self, socket: u16, batch: &Batch<'_>, at: Time) -> Time {
-        let throttle = self.throttles.get(usize::from(socket)).and_then(Option::as_ref);
-        throttle.map_or(at, |t| t.book(at, batch.bytes.len() as u64, 0, false))
+    fn book(&self, socket: u16, batch: &Batch<'_>, at: Time) -> Option<(Time, Rate)> {
+        let throttle = self.throttles.get(usize::from(socket))?.as_ref()?;
+        Some((throttle.book(at, batch.bytes.len() as u64, 0, false), throttle.rate()?))
     }
 
     fn take_woken(&mut self) -> bool {

@@ -248,10 +248,10 @@ impl Connection {
         }
     }
 
-    /// Somebody outside bounds the rate of the path's link, and lets this transmission leave no earlier than `until`.
-    pub fn hold_back(&mut self, tag: Tag, until: Time) {
+    /// Somebody outside bounds the path's link to `limit`, and lets this transmission leave no earlier than `until`.
+    pub fn hold_back(&mut self, tag: Tag, until: Time, limit: Rate) {
         if let Some(slot) = self.slot(tag.path) {
-            self.paths[slot].recovery.pacer.on_held_back(until);
+            self.paths[slot].recovery.pacer.on_held_back(until, limit);
         }
     }
 

@@ -21,7 +21,7 @@ use crate::conn::{Arrival, Connection, Fate, Tag, Transmit};
 use crate::crypto::ResetTokens;
 use crate::event::Event;
 use crate::tokens::Purse;
-use mpquic_base::{Cid, Ecn, FourTuple, PathId, Rng, Time};
+use mpquic_base::{Cid, Ecn, FourTuple, PathId, Rate, Rng, Time};
 use mpquic_wire::header::{PartialHeader, short_dcid};
 use resets::Resets;
 use rustc_hash::FxHashMap;
@@ -257,11 +257,11 @@ impl Endpoint {
         }
     }
 
-    /// The link lets a transmission of connection `id` leave no earlier than `until`: its path plans what follows after
-    /// that.
-    pub fn hold_back(&mut self, id: ConnectionId, tag: Tag, until: Time) {
+    /// The link, bound to `limit`, lets a transmission of connection `id` leave no earlier than `until`: its path plans
+    /// what follows after that.
+    pub fn hold_back(&mut self, id: ConnectionId, tag: Tag, until: Time, limit: Rate) {
         if let Some(entry) = self.connections.get_mut(id) {
-            entry.connection.hold_back(tag, until);
+            entry.connection.hold_back(tag, until, limit);
         }
     }
 

@@ -68,7 +68,8 @@ impl MtuSearch {
             // The ceiling first: on most paths the search is over after one probe.
             return Some(self.ceiling);
         }
-        (self.too_large - self.current > PRECISION).then(|| self.current.midpoint(self.too_large))
+        (self.too_large.saturating_sub(self.current) > PRECISION)
+            .then(|| self.current.midpoint(self.too_large))
     }
 
     pub(crate) const fn on_probe_sent(&mut self) {
@@ -80,8 +81,8 @@ impl MtuSearch {
         self.failures = 0;
         self.large_lost = 0;
         self.current = self.current.max(size);
-        if size >= self.too_large {
-            // It was given up and arrives late: the size was not the reason.
+        if self.current >= self.too_large {
+            // It was called lost too often, and came through after all: so may everything up to the ceiling.
             self.too_large = self.ceiling + 1;
         }
     }
@@ -89,7 +90,7 @@ impl MtuSearch {
     pub(crate) fn on_probe_lost(&mut self, now: Time, size: u16) {
         self.probing = false;
         self.failures += 1;
-        if self.failures >= PROBES_MAX {
+        if self.failures >= PROBES_MAX && size > self.current {
             self.failures = 0;
             self.too_large = self.too_large.min(size);
             self.raise_at = Some(now + RAISE_AFTER);
@@ -154,7 +155,7 @@ impl MtuSearch {
 #[cfg(test)]
 mod tests {
     use super::{MTU_BASE, MtuSearch, PRECISION};
-    use mpquic_base::Time;
+    use mpquic_base::{Duration, Rng, Time};
 
     fn search(real: u16, ceiling: u16) -> (u16, usize) {
         let mut mtu = MtuSearch::new(ceiling);
@@ -194,16 +195,46 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_was_given_up_and_arrives_late_counts_after_all() {
+    fn a_probe_that_was_given_up_and_arrives_late_counts_and_the_search_goes_on() {
         let mut mtu = MtuSearch::new(1452);
-        mtu.on_probe_sent();
-        mtu.on_probe_refused(Time::ZERO, 1452);
+        (0..3).for_each(|_| mtu.on_probe_lost(Time::ZERO, 1452));
+        assert_eq!(mtu.wanted(), Some(1326));
         mtu.on_probe_acked(1452);
         assert_eq!((mtu.current(), mtu.wanted()), (1452, None));
-        let mut mtu = MtuSearch::new(u16::MAX);
-        mtu.on_probe_refused(Time::ZERO, 1300);
-        mtu.on_probe_acked(1400);
-        assert!(mtu.wanted().is_some_and(|size| size > 1400), "the largest there is does not overflow");
+        let mut mtu = MtuSearch::new(9000);
+        (0..3).for_each(|_| mtu.on_probe_lost(Time::ZERO, 9000));
+        (0..3).for_each(|_| mtu.on_probe_lost(Time::ZERO, 5100));
+        mtu.on_probe_acked(5100);
+        assert_eq!((mtu.current(), mtu.wanted()), (5100, Some(9000)));
+    }
+
+    #[test]
+    fn no_order_of_events_breaks_the_search() {
+        for seed in 0..2000 {
+            let mut rng = Rng::from_number(seed);
+            let mut mtu = MtuSearch::new(1200 + u16::try_from(rng.below(8000)).unwrap());
+            let mut sizes = vec![1200, 1452];
+            let mut now = Time::ZERO;
+            for step in 0..60 {
+                sizes.extend(mtu.wanted());
+                let size = sizes[usize::try_from(rng.below(sizes.len() as u64)).unwrap()];
+                now += Duration::from_secs(rng.below(200));
+                match rng.below(9) {
+                    0 | 1 => mtu.on_probe_sent(),
+                    2 => mtu.on_probe_acked(size.min(mtu.ceiling)),
+                    3 => mtu.on_probe_lost(now, size),
+                    4 => mtu.on_probe_refused(now, size),
+                    5 => mtu.on_refused(now, size),
+                    6 => mtu.on_probe_taken_back(),
+                    7 => drop(mtu.on_lost(now, size)),
+                    _ => mtu.expire(now),
+                }
+                mtu.on_acked(if rng.chance(0.5) { 60 } else { size });
+                let why = format!("seed {seed} step {step}: {mtu:?}");
+                assert!((MTU_BASE..=mtu.ceiling).contains(&mtu.current()), "{why}");
+                assert!(mtu.wanted().is_none_or(|w| w > mtu.current() && w <= mtu.ceiling), "{why}");
+            }
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@ const CREDIT: Duration = Duration::from_millis(1);
 /// A batch is at most this long in time.
 const BURST: Duration = Duration::from_millis(1);
 const BURST_PACKETS_MIN: u64 = 2;
+/// A link's limit that has held nothing back for this long was lifted, or is no longer the bottleneck.
+const LIMIT_REMEMBERED: Duration = Duration::from_millis(100);
 /// Between two batches at whatever rate: a tick of the wheel.
 const GAP_MIN: Duration = Duration::from_micros(1);
 /// Below this a controller's rate is not believed (features of the seeds: 120 kB/s).
@@ -22,11 +24,13 @@ pub(crate) struct Pacer {
     enabled: bool,
     next: Time,
     rate: Rate,
+    /// Somebody outside bounds the link to this rate, and held a batch back until then.
+    held: Option<(Rate, Time)>,
 }
 
 impl Pacer {
     pub(crate) const fn new(enabled: bool) -> Self {
-        Self { enabled, next: Time::ZERO, rate: Rate::ZERO }
+        Self { enabled, next: Time::ZERO, rate: Rate::ZERO, held: None }
     }
 
     /// The controller's rate, or else one that sends the window in a little less than a round trip.
@@ -57,17 +61,21 @@ impl Pacer {
         if !self.enabled {
             return u64::MAX;
         }
-        self.rate.bytes_in(BURST).max(BURST_PACKETS_MIN * u64::from(mtu))
+        let rate = self.held.map_or(self.rate, |(limit, _)| self.rate.min(limit));
+        rate.bytes_in(BURST).max(BURST_PACKETS_MIN * u64::from(mtu))
     }
 
     pub(crate) fn on_sent(&mut self, now: Time, bytes: u64) {
+        self.held = self.held.filter(|(_, until)| now < *until + LIMIT_REMEMBERED);
         let start = self.next.max(now - CREDIT);
         self.next = start + self.rate.delay(bytes).max(GAP_MIN);
     }
 
-    /// Whoever bounds the link lets the last batch leave no earlier than this: what follows is planned from there.
-    pub(crate) fn on_held_back(&mut self, until: Time) {
+    /// Whoever bounds the link to `limit` lets the last batch leave no earlier than this: what follows is planned from
+    /// there, in batches that suit the limit.
+    pub(crate) fn on_held_back(&mut self, until: Time, limit: Rate) {
         self.next = self.next.max(until);
+        self.held = Some((limit, until));
     }
 
     /// Packets that were waiting will never depart: the time they had booked is free again.
@@ -125,11 +133,15 @@ mod tests {
         let now = Time::from_millis(7);
         let mut pacer = spent(Rate::from_bits_per_second(100_000_000), now);
         pacer.on_sent(now, 1500);
-        pacer.on_held_back(now + Duration::from_millis(9));
+        let limit = Rate::from_bits_per_second(40_000_000);
+        pacer.on_held_back(now + Duration::from_millis(9), limit);
+        assert_eq!(pacer.burst_bytes(1200), 5000, "a millisecond of the limit");
         assert_eq!(pacer.departs_at(now), now + Duration::from_millis(9));
         assert!(!pacer.is_open(now) && pacer.is_open(now + Duration::from_millis(7)));
-        pacer.on_held_back(now);
+        pacer.on_held_back(now, limit);
         assert_eq!(pacer.departs_at(now), now + Duration::from_millis(9), "never sooner");
+        pacer.on_sent(now + Duration::from_millis(200), 1200);
+        assert_eq!(pacer.burst_bytes(1200), 12_500, "its own rate again, once nothing is held back");
     }
 
     #[test]
