@@ -9,6 +9,7 @@ mod ecn;
 mod grease;
 mod handshake;
 mod hostile;
+mod mtu;
 mod multipath;
 mod resets;
 mod retry;
