@@ -558,7 +558,8 @@ impl Play {
             | CloseReason::Local(_)
             | CloseReason::PeerApplication { .. } => true,
             CloseReason::PeerTransport { code, .. } | CloseReason::Violation { code, .. } => {
-                [Code::NO_ERROR, Code::APPLICATION_ERROR].contains(code)
+                // A Retry that was drawn by a copy from another port proves nothing about the right one.
+                [Code::NO_ERROR, Code::APPLICATION_ERROR, Code::INVALID_TOKEN].contains(code)
             }
             // One end has forgotten the connection, and the other learns of it.
             CloseReason::StatelessReset => {

@@ -14,4 +14,5 @@ mod multipath;
 mod resets;
 mod retry;
 mod rig;
+mod rules;
 mod versions;
