@@ -35,6 +35,8 @@ struct Way {
 pub struct Hostile {
     role: Role,
     ways: BTreeMap<PathId, Way>,
+    /// Length of the connection IDs that the other side puts on its packets now.
+    pub cid_len: usize,
     /// Key updates that the other side has made.
     phase: u64,
     /// Challenges that were heard and may be answered.
@@ -43,6 +45,9 @@ pub struct Hostile {
     pub max_streams: [u64; 2],
     /// Frames of the other side that close the connection: their codes.
     pub closed_with: Vec<u64>,
+    /// Types of the frames that were heard last, in a packet that could be opened.
+    pub frames: Vec<u64>,
+    pub largest_acked: Option<u64>,
 }
 
 /// A 1-RTT packet that was opened.
@@ -57,8 +62,17 @@ impl Hostile {
     /// The peer that plays `role`.
     #[must_use]
     pub fn new(role: Role) -> Self {
-        let (ways, challenges, closed_with) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { role, ways, phase: 0, challenges, max_streams: [0; 2], closed_with }
+        Self {
+            role,
+            ways: BTreeMap::new(),
+            cid_len: LOCAL_CID_LEN,
+            phase: 0,
+            challenges: Vec::new(),
+            max_streams: [0; 2],
+            closed_with: Vec::new(),
+            frames: Vec::new(),
+            largest_acked: None,
+        }
     }
 
     /// A datagram that the honest peer sent before it was taken over: shows IDs of the other side.
@@ -75,9 +89,14 @@ impl Hostile {
         };
         self.ways.entry(heard.path).or_default().heard.insert(heard.pn..heard.pn + 1);
         let mut reader = Reader::new(&heard.payload);
+        self.frames.clear();
         while !reader.is_empty()
             && let Ok(frame) = Frame::read(&mut reader)
         {
+            self.frames.push(frame.type_of());
+            if let Frame::Ack(ack) = &frame {
+                self.largest_acked = self.largest_acked.max(Some(ack.largest));
+            }
             match frame {
                 Frame::NewConnectionId(new) => self.ways.entry(new.path).or_default().learn(new.cid),
                 Frame::PathChallenge(data) => self.challenges.push((heard.path, data)),
@@ -127,8 +146,9 @@ impl Hostile {
     }
 
     fn open(&mut self, packet: &[u8], sender: Role) -> Option<Heard> {
+        let cid_len = if sender == self.role { LOCAL_CID_LEN } else { self.cid_len };
         let Ok((PartialHeader::Short(Short { dcid, pn_offset, .. }), _)) =
-            PartialHeader::read(packet, LOCAL_CID_LEN)
+            PartialHeader::read(packet, cid_len)
         else {
             return None;
         };

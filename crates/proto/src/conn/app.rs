@@ -1,16 +1,16 @@
 //! The application's side of a connection.
 
 use super::{Connection, ConnectionCounters};
-use crate::cids::LOCAL_CID_LEN;
 use crate::datagrams::DatagramStats;
 use crate::error::Refused;
 use crate::event::Event;
+use crate::path::Path;
 use crate::stream::{Chunk, Read, StreamStats};
 use mpquic_base::{Dir, PageStore, Pages, StreamId};
 use std::collections::VecDeque;
 
-/// Header and tag of a 1-RTT packet at their longest: flags, our peer's ID, packet number, AEAD tag.
-const PACKET_OVERHEAD: usize = 1 + LOCAL_CID_LEN + 4 + 16;
+/// Header and tag of a 1-RTT packet at their longest, without the peer's connection ID: flags, packet number, AEAD tag.
+const PACKET_OVERHEAD: usize = 1 + 4 + 16;
 
 impl Connection {
     /// The next thing that happened.
@@ -169,8 +169,12 @@ impl Connection {
     }
 
     fn datagram_room(&self) -> usize {
-        let mtus = self.paths.iter().filter(|p| p.is_usable()).map(|p| usize::from(p.mtu.current()));
-        mtus.min().unwrap_or(0).saturating_sub(PACKET_OVERHEAD)
+        let room = |path: &Path| {
+            // The peer's IDs are as long as it likes, up to 20 bytes.
+            let cid = self.cids.peer_cid(path.id).map_or(0, |cid| cid.len());
+            usize::from(path.mtu.current()).saturating_sub(PACKET_OVERHEAD + cid)
+        };
+        self.paths.iter().filter(|p| p.is_usable()).map(room).min().unwrap_or(0)
     }
 
     fn require_open(&self) -> Result<(), Refused> {

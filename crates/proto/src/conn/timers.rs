@@ -280,6 +280,11 @@ impl Connection {
     }
 
     fn on_validation_failed(&mut self, now: Time, slot: usize) {
+        if !self.handshake.is_complete() {
+            // Nobody could be challenged yet.
+            let pto = self.validation_pto();
+            return self.paths[slot].validation.restart(now, pto);
+        }
         let path = &mut self.paths[slot];
         if let Some(previous) = path.previous.take() {
             // RFC 9000 §9.3.2: the new address was a spoof; the old one is still there.

@@ -238,7 +238,8 @@ impl Path {
     /// The peer's packets come from other addresses (RFC 9000 §9.3): they have to prove themselves.
     pub(crate) fn on_address_change(&mut self, now: Time, tuple: FourTuple, pto: Duration, received: usize) {
         if self.validation.is_validated() {
-            self.previous = Some(self.tuple);
+            // An address that was still held to three times its bytes has proven nothing to fall back to.
+            self.previous = self.amplification.is_none().then_some(self.tuple);
         } else if self.previous.is_some_and(|proven| proven.peer == tuple.peer) {
             // RFC 9000 §9.3.2: back where it was proven to be; somebody had sent copies from elsewhere.
             self.tuple = tuple;

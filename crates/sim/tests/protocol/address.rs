@@ -175,3 +175,22 @@ fn a_host_without_a_way_out_is_not_asked_in_a_loop() {
         tries(&mut duo);
     }
 }
+
+#[test]
+fn an_address_that_was_never_proven_is_none_to_fall_back_to() {
+    let mut duo = Duo::new();
+    let first: Vec<_> = duo.client_says().iter().map(|p| copy(p, elsewhere())).collect();
+    let received = bytes(&first);
+    duo.tell_server(first);
+    let flight = duo.server_says();
+    let mut lured = bytes(&flight);
+    // Somebody carries the server's flight to the client, whose next packets come from its own address; and no more.
+    duo.tell_client(flight);
+    let up = duo.client_says();
+    duo.tell_server(up);
+    for _ in 0..100 {
+        lured += bytes(&to(duo.server_says(), elsewhere()));
+        duo.wait_alone(ms(100));
+    }
+    assert!(lured <= 3 * received, "{lured} for {received}");
+}

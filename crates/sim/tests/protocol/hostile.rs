@@ -290,3 +290,55 @@ fn a_stream_read_to_its_end_under_siege_says_what_was_written() {
     assert!(read[..202].iter().zip(0u64..).all(|(byte, n)| *byte == n.to_be_bytes()[7]));
     assert_eq!(connection.read(stream, &mut read), Ok(Read::End));
 }
+
+#[test]
+fn packets_keep_to_the_path_whatever_the_length_of_the_connection_id() {
+    for len in 1..=20usize {
+        let config = TransportConfig { mtu_ceiling: 1200, ..TransportConfig::default() };
+        let mut siege = Siege::new(config);
+        siege.acknowledge();
+        let cid = Cid::new(&vec![0x40 + u8::try_from(len).unwrap(); len]).unwrap();
+        let (seq, retire_prior_to, reset_token) = (2, 2, [3; 16]);
+        let new =
+            NewConnectionId { path: PathId::ZERO, multipath: true, seq, retire_prior_to, cid, reset_token };
+        siege.hostile.cid_len = len;
+        siege.say(&[Frame::NewConnectionId(new)]);
+        let connection = siege.duo.server_connection();
+        let most = connection.max_datagram_size().unwrap();
+        connection.send_datagram(&vec![1; most]).unwrap();
+        let id = connection.open(Dir::Uni).unwrap();
+        connection.write(id, &[2; 5000]).unwrap();
+        let said = siege.duo.server_says();
+        let mut kinds = Vec::new();
+        for packet in &said {
+            assert!(packet.bytes.len() <= 1200 && packet.bytes[1..].starts_with(cid.as_slice()), "{len}");
+            siege.hostile.on_heard(&packet.bytes);
+            kinds.extend(siege.hostile.frames.iter().copied());
+        }
+        assert!(
+            kinds.contains(&0x30) || kinds.contains(&0x31),
+            "{len}: the largest datagram fits: {kinds:x?}"
+        );
+        assert_eq!(siege.duo.server_connection().datagram_stats().dropped, 0, "{len}");
+        assert!(said.iter().any(|p| p.bytes.len() >= 1190), "{len}: and packets are full");
+    }
+}
+
+#[test]
+fn an_ack_of_scattered_numbers_is_cut_to_fit_and_keeps_the_newest() {
+    let mut siege = Siege::new(TransportConfig { mtu_ceiling: 1200, ..TransportConfig::default() });
+    let mut largest = 0;
+    for n in 0..400u64 {
+        let gap = 70_000 + n;
+        let bytes = siege.hostile.packet(PathId::ZERO, gap, false, &[1]).unwrap();
+        siege.duo.tell_server([Packet { bytes, ..siege.like.clone() }]);
+        largest += gap + 1;
+    }
+    let said = siege.duo.server_says();
+    assert!(!said.is_empty() && said.iter().all(|p| p.bytes.len() <= 1200));
+    siege.hostile.frames.clear();
+    siege.hostile.on_heard(&said[0].bytes);
+    assert!(matches!(siege.hostile.frames[..], [0x3e | 0x3f, ..]), "{:x?}", siege.hostile.frames);
+    assert!(siege.hostile.largest_acked >= Some(largest + 9_000), "{:?}", siege.hostile.largest_acked);
+    assert!(siege.held().ack_ranges <= 256 * 2);
+}
