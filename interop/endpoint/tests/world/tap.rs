@@ -129,7 +129,7 @@ fn pass_down(
 
 impl Seen {
     fn on_client(&mut self, datagram: &[u8]) {
-        for packet in packets(datagram) {
+        for (packet, len) in packets(datagram) {
             match packet {
                 PartialHeader::Long(long) => match long.kind {
                     LongKind::Initial => {
@@ -143,7 +143,7 @@ impl Seen {
                     }
                     LongKind::ZeroRtt => self.early_bytes += long.end,
                 },
-                PartialHeader::Short(_) => self.late_bytes += datagram.len(),
+                PartialHeader::Short(_) => self.late_bytes += len,
                 _ => {}
             }
         }
@@ -155,7 +155,7 @@ impl Seen {
 
     fn on_server(&mut self, datagram: &[u8]) {
         self.carried += datagram.len();
-        for packet in packets(datagram) {
+        for (packet, _) in packets(datagram) {
             match packet {
                 PartialHeader::Long(long) if long.kind == LongKind::Initial => {
                     self.server_initial_versions.insert(long.version);
@@ -177,11 +177,12 @@ impl Seen {
     }
 }
 
-fn packets(datagram: &[u8]) -> impl Iterator<Item = PartialHeader<'_>> {
+/// Each with its length.
+fn packets(datagram: &[u8]) -> impl Iterator<Item = (PartialHeader<'_>, usize)> {
     let mut rest = datagram;
     core::iter::from_fn(move || {
         let (header, len) = PartialHeader::read(rest, CID_LEN).ok().filter(|_| !rest.is_empty())?;
         rest = rest.get(len..).filter(|_| len > 0)?;
-        Some(header)
+        Some((header, len))
     })
 }
