@@ -453,6 +453,9 @@ fn a_links_limit_holds_and_little_waits_for_it_while_the_other_link_goes_on() {
 fn a_world_that_holds_packets_gets_them_a_little_before_their_time_and_the_wheel_has_nothing_to_do() {
     let mut world = World::new(4 << 20, PoolConfig::default());
     world.ends[CLIENT].1.holds = true;
+    // A pacer plans no further ahead than that; on a link with a limit, batches may be due later.
+    let slow = Throttle::new(Some(Rate::from_bits_per_second(4_000_000)));
+    world.ends[CLIENT].1.throttles = vec![Some(slow), None];
     world.run_until(Duration::from_secs(5), |w| w.received() > 2_000_000);
     let held = core::mem::take(&mut world.ends[CLIENT].1.held);
     let ahead: Vec<Duration> = held.iter().map(|(got, due)| due.since(*got)).collect();
