@@ -462,7 +462,11 @@ impl Play {
                 {
                     self.initial_dcid = Some(long.dcid);
                 }
-                self.old.push(packet);
+                // The stand-in's Handshake keys are the same on every connection: what belongs to an attempt that a
+                // copy began elsewhere must not reach the client.
+                if peer.ip() != STRANGER.ip() {
+                    self.old.push(packet);
+                }
                 burst += 1;
             }
             assert!(burst < BURST_MAX, "{:?} sends and sends: {transmit:?}", self.ends[end].role);
