@@ -6,6 +6,7 @@
 //! bounds. Without a hostile peer the connection must survive everything else and still carry data in the end.
 
 mod bounds;
+mod script;
 
 use bounds::within_bounds;
 use mpquic_base::{Cid, Dir, Duration, Ecn, FourTuple, PathId, Rng, Role, StreamId, Time};
@@ -18,13 +19,12 @@ use mpquic_sim::crypto::{Elsewhere, PlainCrypto, PlainTickets};
 use mpquic_sim::hostile::{Hostile, seal_long};
 use mpquic_wire::header::{LongHeader, LongKind, PartialHeader, VERSION_1};
 use mpquic_wire::{Code, TransportParameters};
+use script::Script;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 const STEPS_MAX: usize = 60;
-/// Bytes that one step may invent.
-const PIECE_MAX: usize = 1400;
 /// Datagrams kept to be sent again.
 const OLD_MAX: usize = 24;
 /// Datagrams that an end may send without being told anything or time passing.
@@ -43,7 +43,7 @@ const fn addr(ip: [u8; 4], port: u16) -> SocketAddr {
 
 pub(crate) fn run(data: &[u8]) {
     let Some((mode, script)) = data.split_first() else { return };
-    let mut script = Script(script);
+    let mut script = Script::new(script);
     let mut play = Play::new(*mode);
     for _ in 0..STEPS_MAX {
         let Some(step) = script.byte() else { break };
@@ -51,33 +51,6 @@ pub(crate) fn run(data: &[u8]) {
         play.check();
     }
     play.end();
-}
-
-/// What is left of the input.
-struct Script<'a>(&'a [u8]);
-
-impl<'a> Script<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        usize::from(self.byte().unwrap_or(0)) % n
-    }
-
-    fn number(&mut self) -> u64 {
-        u64::from(self.byte().unwrap_or(0)) << 8 | u64::from(self.byte().unwrap_or(0))
-    }
-
-    /// A length in two bytes and as many bytes as are there of it.
-    fn piece(&mut self) -> &'a [u8] {
-        let len = usize::try_from(self.number()).unwrap_or(0).min(PIECE_MAX).min(self.0.len());
-        let (piece, rest) = self.0.split_at(len);
-        self.0 = rest;
-        piece
-    }
 }
 
 #[derive(Clone)]
@@ -489,7 +462,11 @@ impl Play {
                 {
                     self.initial_dcid = Some(long.dcid);
                 }
-                self.old.push(packet);
+                // The stand-in's Handshake keys are the same on every connection: what belongs to an attempt that a
+                // copy began elsewhere must not reach the client.
+                if peer.ip() != STRANGER.ip() {
+                    self.old.push(packet);
+                }
                 burst += 1;
             }
             assert!(burst < BURST_MAX, "{:?} sends and sends: {transmit:?}", self.ends[end].role);

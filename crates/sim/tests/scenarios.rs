@@ -4,6 +4,7 @@ use mpquic_base::{Duration, PathId};
 use mpquic_proto::{Event, PathEvent};
 use mpquic_sim::link::{CodelSpec, LinkSpec, Way};
 use mpquic_sim::profile::Profile;
+use mpquic_sim::world::Malice;
 use mpquic_sim::{Side, World};
 
 const fn secs(s: u64) -> Duration {
@@ -290,4 +291,19 @@ fn keys_change_under_way_on_unlike_and_lossy_paths_without_a_forgery() {
     let counters = w.node(Side::Client).connection(id).unwrap().counters();
     assert!(counters.key_updates >= 1, "{counters:?}");
     assert_eq!(counters.forged, 0, "{counters:?}");
+}
+
+#[test]
+fn thirty_percent_loss_and_somebody_who_forges_and_repeats_only_cost_time() {
+    let malice = Malice { truncate: 0.01, replay: 0.05, spoof: 0.02, garbage: 0.05 };
+    for side in [Side::Client, Side::Server] {
+        let mut w = World::seeded(31)
+            .link("a", "20mbit/20ms/30%")
+            .link("b", "20mbit/40ms/30%")
+            .config(|c| c.handshake_timeout = secs(60))
+            .malice(malice)
+            .connect();
+        let sent = w.send(side, 300_000);
+        w.deliver(&[sent], secs(120));
+    }
 }

@@ -70,9 +70,12 @@ fn exchange() -> Vec<u8> {
     steps.concat()
 }
 
-fn honest() -> Vec<(String, Vec<u8>)> {
-    let mode = |mode: u8, steps: &[Vec<u8>]| [&[mode][..], &steps.concat()].concat();
-    let mut plays = vec![
+fn mode(mode: u8, steps: &[Vec<u8>]) -> Vec<u8> {
+    [&[mode][..], &steps.concat()].concat()
+}
+
+fn beginnings() -> Vec<(String, Vec<u8>)> {
+    vec![
         ("handshake".to_owned(), mode(0, &[CARRY.into(), wait(100), CARRY.into(), exchange()])),
         (
             "handshake-lossy".into(),
@@ -85,6 +88,11 @@ fn honest() -> Vec<(String, Vec<u8>)> {
             mode(EARLY | EARLY_REFUSED, &[act(0, 0, 0), act(0, 2, 700), CARRY.into(), exchange()]),
         ),
         ("exchange".into(), mode(CONNECTED, &[exchange(), exchange()])),
+    ]
+}
+
+fn lives() -> Vec<(String, Vec<u8>)> {
+    vec![
         (
             "two-paths".into(),
             mode(CONNECTED | TWO_PATHS, &[exchange(), act(0, 0x1c, 0), CARRY.into(), wait(400), exchange()]),
@@ -150,7 +158,11 @@ fn honest() -> Vec<(String, Vec<u8>)> {
                 &[[vec![5, 0, 9], piece(&[0x5a; 50])].concat(), [vec![5, 3, 9], piece(&[0x5a; 50])].concat()],
             ),
         ),
-    ];
+    ]
+}
+
+fn repetitions() -> Vec<(String, Vec<u8>)> {
+    let mut plays = Vec::new();
     for how in [0, 2, 3, 5, 6, 7, 8, 10, 16, 24] {
         let steps = [exchange(), again(23, how, 20), again(20, how, 3), again(2, how, 7), wait(2000)];
         plays.push((format!("again-{how}"), mode(CONNECTED | TWO_PATHS, &steps)));
@@ -234,5 +246,5 @@ fn hostile() -> Vec<(String, Vec<u8>)> {
 }
 
 pub(crate) fn plays() -> Vec<(String, Vec<u8>)> {
-    [honest(), hostile()].concat()
+    [beginnings(), lives(), repetitions(), hostile()].concat()
 }

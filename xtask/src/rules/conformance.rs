@@ -1,4 +1,5 @@
-//! Conformance: the pages that say which test holds which rule or promise name tests that exist.
+//! Conformance: the pages that say which test holds which rule or promise name at least one test for each, and tests that
+//! exist.
 
 use super::{Finding, is_test_file};
 use crate::repo::Repo;
@@ -15,8 +16,14 @@ pub(super) fn named_tests(repo: &Repo) -> Vec<Finding> {
     let lines = pages.flat_map(|(page, file)| file.text.lines().enumerate().map(move |line| (page, line)));
     for (page, (line, row)) in lines.filter(|(_, (_, line))| line.starts_with('|')) {
         let cells: Vec<&str> = row.trim().trim_matches('|').split('|').collect();
-        let names = cells.last().map_or("", |cell| cell).split('`').skip(1).step_by(2);
-        for name in names.filter(|name| !tests.contains(name.rsplit("::").next().unwrap_or(name))) {
+        let last = cells.last().map_or("", |cell| cell.trim());
+        let is_head = last == "tests" || last.chars().all(|c| "-: ".contains(c));
+        let names = || last.split('`').skip(1).step_by(2);
+        if !is_head && names().next().is_none() {
+            let advice = "no test is named: name the one that holds this rule, or write it".to_owned();
+            findings.push(Finding::new(page, line + 1, RULE, advice));
+        }
+        for name in names().filter(|name| !tests.contains(name.rsplit("::").next().unwrap_or(name))) {
             let advice =
                 format!("no test is called `{name}`: name the one that holds this rule, or write it");
             findings.push(Finding::new(page, line + 1, RULE, advice));
@@ -60,6 +67,15 @@ mod tests {
             let found = findings(&format!("| a rule | `it_holds`, `{name}` |"));
             assert_eq!(found.len(), 1, "{found:?}");
             assert!(found[0].starts_with("docs/conformance.md:5: conformance: no test is called"));
+        }
+    }
+
+    #[test]
+    fn a_rule_without_a_test_is_found() {
+        for row in ["| a rule | |", "| a rule | some day |", "| a rule of `something` | none |"] {
+            let found = findings(row);
+            assert_eq!(found.len(), 1, "{row} {found:?}");
+            assert!(found[0].starts_with("docs/conformance.md:5: conformance: no test is named"));
         }
     }
 

@@ -51,7 +51,7 @@ impl Half {
     }
 
     /// A packet of the client's, padded to a full datagram.
-    fn from_client(&self, kind: LongKind, pn: u64, payload: &[u8]) -> Packet {
+    fn client_packet(&self, kind: LongKind, pn: u64, payload: &[u8]) -> Packet {
         let keys = match kind {
             LongKind::Initial => self.initial_keys(Role::Client),
             _ => PlainCrypto::handshake(Role::Client).local,
@@ -64,7 +64,7 @@ impl Half {
     }
 
     /// An Initial of the server's, with what a server must not put there.
-    fn from_server(&self, scid: Cid, token: &[u8], payload: &[u8]) -> Packet {
+    fn server_packet(&self, scid: Cid, token: &[u8], payload: &[u8]) -> Packet {
         let keys = self.initial_keys(Role::Server);
         let (kind, dcid) = (LongKind::Initial, self.scid);
         let header = LongHeader { kind, version: VERSION_1, dcid, scid, token, pn: 40, pn_len: 4 };
@@ -119,7 +119,7 @@ fn frames_of_1_rtt_are_violations_in_initial_and_handshake_packets() {
     for payload in wrong {
         for kind in [LongKind::Initial, LongKind::Handshake] {
             let mut half = Half::new();
-            let packet = half.from_client(kind, 40, &payload);
+            let packet = half.client_packet(kind, 40, &payload);
             half.duo.tell_server([packet]);
             // The application never saw the attempt, so nobody but the client hears of its end.
             let said = half.duo.server_says();
@@ -197,7 +197,7 @@ fn packets_too_short_to_be_unmasked_are_dropped() {
 fn packets_for_another_connection_behind_the_first_are_dropped() {
     let (mut duo, mut hostile, like) = siege(TransportConfig::default());
     let half = Half::new();
-    let stray = half.from_client(LongKind::Initial, 3, &[1]).bytes;
+    let stray = half.client_packet(LongKind::Initial, 3, &[1]).bytes;
     let last = hostile.packet(PathId::ZERO, 0, false, &written(&[Frame::HandshakeDone])).unwrap();
     // The wrong frame would end the connection if anybody looked at it.
     duo.tell_server([Packet { bytes: [stray, last].concat(), ..like.clone() }]);
@@ -228,7 +228,7 @@ fn initial_packets_mean_nothing_once_the_client_was_heard_in_a_handshake_packet(
     half.duo.tell_client(flight);
     let up = half.duo.client_says();
     half.duo.tell_server(up);
-    let wrong = half.from_client(LongKind::Initial, 50, &written(&[Frame::HandshakeDone]));
+    let wrong = half.client_packet(LongKind::Initial, 50, &written(&[Frame::HandshakeDone]));
     half.duo.tell_server([wrong]);
     half.duo.wait(ms(300));
     assert!(half.duo.is_connected() && half.duo.server_ended().is_none());
@@ -257,13 +257,13 @@ fn packets_of_a_server_that_changes_its_id_or_sends_a_token_are_dropped() {
     let Ok((PartialHeader::Long(long), _)) = PartialHeader::read(&half.flight[0].bytes, 8) else {
         panic!("an Initial")
     };
-    let with_token = half.from_server(long.scid, b"token", &close);
+    let with_token = half.server_packet(long.scid, b"token", &close);
     half.duo.tell_client([with_token, half.flight[0].clone()]);
-    let other_id = half.from_server(Cid::new(&[3; 8]).unwrap(), &[], &close);
+    let other_id = half.server_packet(Cid::new(&[3; 8]).unwrap(), &[], &close);
     half.duo.tell_client([other_id]);
     assert_eq!(half.duo.client_ended(), None);
     // The same packet as it should be is heeded, so it was no mistake of the test.
-    let right = half.from_server(long.scid, &[], &close);
+    let right = half.server_packet(long.scid, &[], &close);
     half.duo.tell_client([right]);
     assert!(matches!(half.duo.client_ended(), Some(CloseReason::PeerTransport { code: Code(1), .. })));
 }
