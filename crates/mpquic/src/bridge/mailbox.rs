@@ -52,9 +52,9 @@ impl Piece {
         &chunk[..chunk.len().min(self.len())]
     }
 
-    /// Takes the next bytes away.
+    /// Takes the next `n` bytes away, or as many as there are.
     pub(crate) fn advance(&mut self, n: usize) {
-        self.range.start = self.range.start.saturating_add(n as u64).min(self.range.end);
+        self.range.start += n.min(self.len()) as u64;
         self.pages.release(&mut self.store, self.range.start);
         if self.is_empty() {
             self.pages.clear(&mut self.store);
@@ -340,5 +340,34 @@ impl Inbox {
         let waker = inbox.waker.take();
         drop(inbox);
         waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAILBOX_BYTES, Piece};
+
+    #[test]
+    fn a_piece_gives_its_bytes_once_and_takes_no_harm_from_a_claim_to_more() {
+        let (mut first, mut held) = (Piece::default(), Piece::default());
+        let data: Vec<u8> = (0..MAILBOX_BYTES / 4).map(|i| (i % 251).to_le_bytes()[0]).collect();
+        let mut got = Vec::new();
+        for part in data.chunks(7001) {
+            first.write(part);
+            held.append(&mut first);
+            assert!(first.is_empty());
+            let mut out = [0; 5000];
+            let n = held.read(&mut out);
+            got.extend_from_slice(&out[..n]);
+        }
+        while !held.is_empty() {
+            let n = held.front().len();
+            got.extend_from_slice(held.front());
+            held.advance(n);
+        }
+        assert_eq!(got, data);
+        held.write(b"more");
+        held.advance(usize::MAX);
+        assert!(held.is_empty() && held.front().is_empty());
     }
 }
