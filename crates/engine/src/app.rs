@@ -1,8 +1,11 @@
 //! The application inside a shard: what it is told, and what it may reach.
 
+use crate::shard::ShardCounters;
 use mpquic_base::{FourTuple, Time};
 use mpquic_net::Socket;
-use mpquic_proto::{ClientConfig, ConnectError, Connection, ConnectionId, Endpoint, Event};
+use mpquic_proto::{
+    ClientConfig, ConnectError, Connection, ConnectionId, Endpoint, EndpointCounters, Event,
+};
 use std::io;
 use std::net::SocketAddr;
 
@@ -53,12 +56,25 @@ pub struct Cx<'a> {
     pub(crate) now: Time,
     pub(crate) endpoint: &'a mut Endpoint,
     pub(crate) wishes: &'a mut Vec<SocketWish>,
+    pub(crate) counters: ShardCounters,
 }
 
 impl Cx<'_> {
     #[must_use]
     pub const fn now(&self) -> Time {
         self.now
+    }
+
+    /// What the shard has done so far; what its sockets did, as of the end of the last turn.
+    #[must_use]
+    pub const fn counters(&self) -> ShardCounters {
+        self.counters
+    }
+
+    /// What came to no connection, and how connections began.
+    #[must_use]
+    pub const fn endpoint_counters(&self) -> EndpointCounters {
+        self.endpoint.counters()
     }
 
     /// Has the shard take over a bound socket before this turn ends; [`App::on_socket`] follows.

@@ -15,7 +15,7 @@ mod sockets;
 mod thread;
 
 pub use app::{App, Cx, SocketChange};
-pub use io::{Io, SendOutcome};
+pub use io::{Io, SendOutcome, Traffic};
 pub use shard::{Budget, Next, Shard, ShardCounters};
 pub use sockets::SocketIo;
 pub use thread::run;

@@ -8,7 +8,7 @@
 //! behind a full socket, gone. Each ends in exactly one fate, which goes back to its connection at once.
 
 use crate::app::{App, Cx, SocketChange, SocketWish};
-use crate::io::{Io, SendOutcome};
+use crate::io::{Io, SendOutcome, Traffic};
 use mpquic_base::Time;
 use mpquic_net::{Lane, Packet, Pool, PoolConfig, PoolStats, Slot, Wheel};
 use mpquic_proto::{ConnectionId, Endpoint, Fate, Received, Tag, Transmit};
@@ -56,6 +56,10 @@ pub struct ShardCounters {
     /// Times that packets waited for a block of the pool.
     pub pool_exhausted: u64,
     pub system_calls: u64,
+    /// Datagrams that left although they were larger than their connection may send.
+    pub over_limit: u64,
+    /// What the sockets counted themselves.
+    pub traffic: Traffic,
 }
 
 /// Whose packet it is.
@@ -124,6 +128,7 @@ impl<A: App> Shard<A> {
         // What the application and the transmissions brought about; the answers are for the next turn.
         more |= self.tell(now, budget.events) > 0;
         self.counters.system_calls = io.calls();
+        self.counters.traffic = io.traffic();
         if more { Next::Now } else { self.next(io.now()) }
     }
 
@@ -138,7 +143,8 @@ impl<A: App> Shard<A> {
 
     /// The application with its view of the shard, for a driver that calls it between turns.
     pub fn with_app<R>(&mut self, now: Time, act: impl FnOnce(&mut A, &mut Cx<'_>) -> R) -> R {
-        act(&mut self.app, &mut Cx { now, endpoint: &mut self.endpoint, wishes: &mut self.wishes })
+        let Self { app, endpoint, wishes, counters, .. } = self;
+        act(app, &mut Cx { now, endpoint, wishes, counters: *counters })
     }
 
     #[must_use]
@@ -274,6 +280,7 @@ impl<A: App> Shard<A> {
                 self.counters.sent += 1;
                 let datagrams = packet.len.div_ceil(usize::from(packet.segment.max(1)));
                 self.counters.datagrams_sent += datagrams as u64;
+                self.counters.over_limit += self.over_limit(&packet);
             }
             Fate::Failed | Fate::Unreachable | Fate::TooLarge => self.counters.failed += 1,
             Fate::Cancelled => self.counters.cancelled += 1,
@@ -283,6 +290,13 @@ impl<A: App> Shard<A> {
         if let Some(id) = connection {
             self.endpoint.settle(now, id, tag, fate);
         }
+    }
+
+    /// How many datagrams of a packet are larger than what its connection may send: none, unless something is wrong.
+    fn over_limit(&self, packet: &Packet<Ticket>) -> u64 {
+        let connection = packet.tag.connection.and_then(|id| self.endpoint.peek(id));
+        let limit = connection.map_or(u16::MAX, mpquic_proto::Connection::max_udp_payload);
+        larger_than(limit, packet.len, packet.segment) as u64
     }
 
     /// Has connections write packets until they have nothing to say, the pool is empty or the budget is spent. Returns
@@ -337,6 +351,13 @@ impl<A: App> Shard<A> {
             None => Next::Idle,
         }
     }
+}
+
+/// How many of the datagrams that `len` bytes are cut into are larger than `limit`.
+fn larger_than(limit: u16, len: usize, segment: u16) -> usize {
+    let (limit, segment) = (usize::from(limit), usize::from(segment.max(1)));
+    let whole = if segment > limit { len / segment } else { 0 };
+    whole + usize::from(len % segment > limit)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::bind::Bind;
 use crate::bridge::door::{Answer, Bound, ConnectRequest, Door, Request};
+use crate::bridge::shared::EndpointStats;
 use crate::bridge::{Accepting, Bridge};
 use crate::config::{ClientConfig, ServerConfig};
 use crate::connection::Connection;
@@ -199,6 +200,13 @@ impl Endpoint {
             }
             rung.await;
         }
+    }
+
+    /// Counters of all connections and sockets; `None` once the endpoint was shut down.
+    pub async fn stats(&self) -> Option<EndpointStats> {
+        let (reply, answer) = Answer::channel(drop);
+        self.shard.door.send(Request::Stats { reply });
+        answer.arrived().await?.ok()
     }
 
     /// Closes every connection with code 0, waits until the peers have been told (not for longer than 0.7 s), and ends

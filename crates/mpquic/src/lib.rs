@@ -18,7 +18,7 @@ mod guard;
 mod stream;
 
 pub use bind::Bind;
-pub use bridge::shared::ConnectionStats;
+pub use bridge::shared::{ConnectionStats, EndpointStats};
 pub use bytes::Bytes;
 pub use config::{ClientConfig, ServerConfig};
 pub use connection::Connection;

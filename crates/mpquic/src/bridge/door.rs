@@ -2,7 +2,7 @@
 //!
 //! Refuses to know the handles: answers are plain values, from which the asking side makes its handles.
 
-use super::shared::{Established, Opened};
+use super::shared::{EndpointStats, Established, Opened};
 use crate::bind::Bind;
 use crate::error::{ConnectError, Error};
 use crate::locked;
@@ -104,6 +104,9 @@ pub(crate) enum Request {
     Close(ConnectionId, u64, Vec<u8>),
     /// The last handle is gone.
     Released(ConnectionId),
+    Stats {
+        reply: Reply<EndpointStats>,
+    },
     Shutdown,
 }
 

@@ -20,7 +20,7 @@ use link::{Link, OpenWish, PathWish};
 use mpquic_base::Time;
 use mpquic_engine::{App, Cx, SocketChange};
 use mpquic_proto::{CloseReason, ConnectionId, Event};
-use shared::Established;
+use shared::{EndpointStats, Established};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -148,6 +148,10 @@ impl Bridge {
                 self.on_link(cx, id, |_, conn| conn.close(now, code, &reason));
             }
             Request::Released(id) => self.on_link(cx, id, |link, conn| link.on_released(now, conn)),
+            Request::Stats { reply } => {
+                let stats = EndpointStats::new(cx.counters(), cx.endpoint_counters());
+                reply.send(Ok(stats)).ok();
+            }
             Request::Shutdown => self.shut_down(cx),
         }
     }

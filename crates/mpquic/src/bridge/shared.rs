@@ -3,8 +3,10 @@
 use super::mailbox::{Inbox, Outbox};
 use crate::locked;
 use mpquic_base::{Dir, StreamId};
+use mpquic_engine::ShardCounters;
 use mpquic_proto::{
-    CloseReason, ConnectionCounters, ConnectionId, DatagramStats, PathEvent, PathStats, StreamStats,
+    CloseReason, ConnectionCounters, ConnectionId, DatagramStats, EndpointCounters, PathEvent, PathStats,
+    StreamStats,
 };
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -23,6 +25,46 @@ pub struct ConnectionStats {
     pub counters: ConnectionCounters,
     pub streams: StreamStats,
     pub datagrams: DatagramStats,
+}
+
+/// What an endpoint has done so far, over all its connections and sockets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndpointStats {
+    pub datagrams_sent: u64,
+    pub datagrams_received: u64,
+    /// System calls that sent datagrams or tried to, and such that received.
+    pub send_calls: u64,
+    pub receive_calls: u64,
+    /// Bytes of the largest datagram sent (UDP payload).
+    pub largest_sent: u64,
+    /// Datagrams sent although they were larger than [`TransportConfig::mtu_ceiling`](mpquic_proto::TransportConfig) or
+    /// the peer's limit allow.
+    pub over_limit: u64,
+    /// Connections of peers that were begun, and such that were not because a limit was reached.
+    pub accepted: u64,
+    pub refused: u64,
+    /// Clients that were asked to prove their address first.
+    pub retries: u64,
+    /// Datagrams that led to no connection and opened none.
+    pub unroutable: u64,
+}
+
+impl EndpointStats {
+    pub(crate) const fn new(shard: ShardCounters, endpoint: EndpointCounters) -> Self {
+        let traffic = shard.traffic;
+        Self {
+            datagrams_sent: traffic.datagrams_sent,
+            datagrams_received: traffic.datagrams_received,
+            send_calls: traffic.send_calls,
+            receive_calls: traffic.receive_calls,
+            largest_sent: traffic.largest_sent,
+            over_limit: shard.over_limit,
+            accepted: endpoint.accepted,
+            refused: endpoint.refused,
+            retries: endpoint.retries,
+            unroutable: endpoint.unroutable,
+        }
+    }
 }
 
 #[derive(Debug)]
