@@ -3,9 +3,7 @@
 use crate::shard::ShardCounters;
 use mpquic_base::{FourTuple, Time};
 use mpquic_net::Socket;
-use mpquic_proto::{
-    ClientConfig, ConnectError, Connection, ConnectionId, Endpoint, EndpointCounters, Event,
-};
+use mpquic_proto::{ClientConfig, ConnectError, Connection, ConnectionId, Endpoint, EndpointCounters, Event};
 use std::io;
 use std::net::SocketAddr;
 
