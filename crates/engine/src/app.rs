@@ -90,6 +90,16 @@ impl Cx<'_> {
         self.endpoint.connection(id)
     }
 
+    /// The address tokens that servers gave: server, QUIC version, token.
+    pub fn tokens(&self) -> impl Iterator<Item = (&str, u32, &[u8])> {
+        self.endpoint.tokens()
+    }
+
+    /// Keeps an address token of an earlier life for the next connection of that version to that server.
+    pub fn remember_token(&mut self, server_name: &str, version: u32, token: Vec<u8>) {
+        self.endpoint.remember_token(server_name, version, token);
+    }
+
     /// A connection to look at.
     #[must_use]
     pub fn peek(&self, id: ConnectionId) -> Option<&Connection> {

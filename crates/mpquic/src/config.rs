@@ -1,17 +1,36 @@
 //! What a client and a server are told before they begin.
 
-use mpquic_proto::TransportConfig;
+use mpquic_proto::{Admission, TransportConfig};
 use mpquic_tls::{ConfigError, Identity, Pin};
 use std::sync::Arc;
 
 /// Connections that a server keeps at once unless told otherwise.
 const CONNECTIONS_MAX: usize = 65_536;
+/// Servers whose tickets a client keeps, and sessions that a server remembers, if early data needs them and nobody said
+/// how many.
+const TICKETS_MAX: usize = 256;
+const SESSIONS_MAX: usize = 4096;
 
 /// Whom a client trusts, what it speaks, and how it behaves.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     pub(crate) proto: mpquic_proto::ClientConfig,
     pub(crate) pinned: bool,
+    tls: mpquic_tls::ClientConfig,
+    tickets: Tickets,
+}
+
+/// How many sessions are remembered, and whether they allow 0-RTT.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tickets {
+    sessions: usize,
+    early_data: bool,
+}
+
+impl Tickets {
+    fn of(self, unless_said: usize) -> usize {
+        if self.early_data && self.sessions == 0 { unless_said } else { self.sessions }
+    }
 }
 
 impl ClientConfig {
@@ -31,12 +50,39 @@ impl ClientConfig {
         Ok(Self::new(mpquic_tls::ClientConfig::with_roots_pem(pem)?.build(alpn)?, false))
     }
 
-    fn new(crypto: mpquic_tls::ClientConfig, pinned: bool) -> Self {
+    fn new(tls: mpquic_tls::ClientConfig, pinned: bool) -> Self {
         let proto = mpquic_proto::ClientConfig {
-            crypto: Arc::new(crypto),
+            crypto: Arc::new(tls.clone()),
             transport: Arc::new(TransportConfig::default()),
         };
-        Self { proto, pinned }
+        Self { proto, pinned, tls, tickets: Tickets::default() }
+    }
+
+    /// Remembers tickets of that many servers, so that a later connection to one needs no certificate (resumption). They
+    /// are kept in this configuration and its clones, each is used once, and they end with the process.
+    ///
+    /// Off by default: a ticket lets a server recognise its visitor, and spares it proving anew who it is.
+    #[must_use]
+    pub fn resumption(mut self, servers: usize) -> Self {
+        self.tickets.sessions = servers;
+        self.with_tickets()
+    }
+
+    /// Allows to send before the handshake is complete (0-RTT) to servers that gave a ticket for it; used through
+    /// [`crate::Connecting::into_early`]. It needs tickets: without [`ClientConfig::resumption`], those of 256 servers are
+    /// remembered.
+    ///
+    /// Off by default: whoever records such data can send it to the server once more.
+    #[must_use]
+    pub fn early_data(mut self, on: bool) -> Self {
+        self.tickets.early_data = on;
+        self.with_tickets()
+    }
+
+    fn with_tickets(mut self) -> Self {
+        self.tls = self.tls.with_tickets(self.tickets.of(TICKETS_MAX), self.tickets.early_data);
+        self.proto.crypto = Arc::new(self.tls.clone());
+        self
     }
 
     #[must_use]
@@ -50,6 +96,9 @@ impl ClientConfig {
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     pub(crate) proto: mpquic_proto::ServerConfig,
+    pub(crate) admission: Admission,
+    tls: mpquic_tls::ServerConfig,
+    tickets: Tickets,
 }
 
 impl ServerConfig {
@@ -71,14 +120,69 @@ impl ServerConfig {
     }
 
     fn build(tls: mpquic_tls::ServerBuilder, alpn: &[&[u8]]) -> Result<Self, ConfigError> {
-        let crypto = tls.build(alpn)?;
+        let tls = tls.build(alpn)?;
         let transport = Arc::new(TransportConfig::default());
         let proto = mpquic_proto::ServerConfig {
-            crypto: Arc::new(crypto),
+            crypto: Arc::new(tls.clone()),
             transport,
             max_connections: CONNECTIONS_MAX,
         };
-        Ok(Self { proto })
+        Ok(Self { proto, admission: Admission::default(), tls, tickets: Tickets::default() })
+    }
+
+    /// What is asked of strangers before their handshake begins (a Retry: never, always, or under load), how many
+    /// handshakes may be in progress, and whether clients get a token that spares them the next Retry.
+    /// [`Admission::epoch`] is filled in by the endpoint.
+    ///
+    /// ```
+    /// # fn example(config: mpquic::ServerConfig) -> mpquic::ServerConfig {
+    /// use mpquic::{Admission, RetryPolicy};
+    ///
+    /// // Everybody proves their address first; at most 500 handshakes at once.
+    /// config.admission(Admission {
+    ///     retry: RetryPolicy::Always,
+    ///     handshakes_max: 500,
+    ///     ..Admission::default()
+    /// })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn admission(mut self, admission: Admission) -> Self {
+        self.admission = admission;
+        self
+    }
+
+    /// Gives clients tickets and remembers that many sessions, so that a client that comes back need not be shown the
+    /// certificate again (resumption). Sessions are kept in this configuration and its clones, and end with the process.
+    ///
+    /// Off by default.
+    #[must_use]
+    pub fn resumption(mut self, sessions: usize) -> Self {
+        self.tickets.sessions = sessions;
+        self.with_tickets()
+    }
+
+    /// Takes what clients with a ticket send before the handshake is complete (0-RTT). Without
+    /// [`ServerConfig::resumption`], 4096 sessions are remembered for that.
+    ///
+    /// Off by default, because an attacker can record such data and send it again. A ticket is good for one attempt at
+    /// this server, so a replay finds its session used up and its data is refused; but machines that share an identity
+    /// without sharing sessions, and packets that arrive before the first attempt did, are beyond that. So only what does
+    /// no harm when it is done twice may be done before [`crate::Connection::handshake_completed`]:
+    /// [`crate::RecvStream::is_early`] marks the streams.
+    ///
+    /// With this, [`crate::Endpoint::accept`] hands out connections before their handshake is complete, if such data came.
+    /// What is written to them leaves when it is.
+    #[must_use]
+    pub fn early_data(mut self, on: bool) -> Self {
+        self.tickets.early_data = on;
+        self.with_tickets()
+    }
+
+    fn with_tickets(mut self) -> Self {
+        self.tls = self.tls.with_tickets(self.tickets.of(SESSIONS_MAX), self.tickets.early_data);
+        self.proto.crypto = Arc::new(self.tls.clone());
+        self
     }
 
     #[must_use]

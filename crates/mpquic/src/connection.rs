@@ -1,7 +1,7 @@
 //! The handle of one connection.
 
 use crate::bridge::door::{Answer, Door, Reply, Request};
-use crate::bridge::shared::{ConnectionStats, DATAGRAMS_MAX, Established, Opened, Shared, State};
+use crate::bridge::shared::{Agreed, ConnectionStats, DATAGRAMS_MAX, Entrance, Opened, Shared, State};
 use crate::error::Error;
 use crate::guard::Guard;
 use crate::stream::{RecvStream, SendStream};
@@ -23,9 +23,9 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(door: &Arc<Door>, established: Established) -> Self {
-        let guard = Guard::new(established.id, Arc::clone(door));
-        Self { shared: established.shared, guard: Arc::new(guard) }
+    pub(crate) fn new(door: &Arc<Door>, entrance: Entrance) -> Self {
+        let guard = Guard::new(entrance.id, Arc::clone(door));
+        Self { shared: entrance.shared, guard: Arc::new(guard) }
     }
 
     /// Opens a stream that carries data both ways; waits while the peer allows no more.
@@ -46,9 +46,9 @@ impl Connection {
     }
 
     async fn open(&self, dir: Dir) -> Result<(SendStream, Option<RecvStream>), Error> {
-        let handles = |Opened { id, outbox, inbox }| {
-            let send = SendStream::new(Arc::clone(&self.guard), id, outbox);
-            (send, inbox.map(|inbox| RecvStream::new(Arc::clone(&self.guard), id, inbox)))
+        let handles = |Opened { id, early, outbox, inbox }| {
+            let send = SendStream::new(Arc::clone(&self.guard), (id, early), outbox);
+            (send, inbox.map(|inbox| RecvStream::new(Arc::clone(&self.guard), (id, early), inbox)))
         };
         // Nobody waiting any more: the handles' drop resets the stream.
         let opened = self
@@ -89,9 +89,9 @@ impl Connection {
         if tell {
             self.guard.door.send(Request::Accept(self.guard.id, dir));
         }
-        let send =
-            incoming.outbox.map(|outbox| SendStream::new(Arc::clone(&self.guard), incoming.id, outbox));
-        Ok((send, RecvStream::new(Arc::clone(&self.guard), incoming.id, incoming.inbox)))
+        let name = (incoming.id, incoming.early);
+        let send = incoming.outbox.map(|outbox| SendStream::new(Arc::clone(&self.guard), name, outbox));
+        Ok((send, RecvStream::new(Arc::clone(&self.guard), name, incoming.inbox)))
     }
 
     /// Opens a path between two addresses and waits until the peer has answered on it. If the peer allows no further
@@ -280,16 +280,87 @@ impl Connection {
         self.shared.find(&self.shared.changed, |state| state.closed.clone()).await
     }
 
-    /// The application protocol that both ends agreed on.
-    #[must_use]
-    pub fn alpn(&self) -> Option<&[u8]> {
-        self.shared.alpn.as_deref()
+    /// Waits until the handshake is complete. Only connections that carry 0-RTT are handed out before: see
+    /// [`crate::Connecting::into_early`] and [`crate::ServerConfig::early_data`].
+    ///
+    /// # Errors
+    /// If the connection is over.
+    pub async fn handshake_completed(&self) -> Result<(), Error> {
+        self.agreement().await.map(drop)
     }
 
-    /// The peer's certificate (DER); clients show none.
+    /// The handshake is complete: both ends are who they claim to be, and nothing is a replay.
+    #[must_use]
+    pub fn is_established(&self) -> bool {
+        self.agreed().is_some()
+    }
+
+    /// Waits until the handshake is complete, and says whether the server took what was sent before that. If not, all of
+    /// it is sent again. False as well if nothing could be sent early.
+    ///
+    /// # Errors
+    /// If the connection is over.
+    pub async fn early_data_accepted(&self) -> Result<bool, Error> {
+        Ok(self.agreement().await?.early_data == Some(true))
+    }
+
+    /// The endpoint is gone, and the connection with it.
+    pub(crate) fn is_orphaned(&self) -> bool {
+        self.guard.door.is_closed()
+    }
+
+    async fn agreement(&self) -> Result<&Agreed, Error> {
+        self.find(|_| self.agreed()).await
+    }
+
+    pub(crate) fn agreed(&self) -> Option<&Agreed> {
+        self.shared.agreed.get()
+    }
+
+    /// The application protocol that both ends agreed on; `None` before the handshake is complete.
+    #[must_use]
+    pub fn alpn(&self) -> Option<&[u8]> {
+        self.agreed()?.alpn.as_deref()
+    }
+
+    /// The peer's certificate (DER); clients show none. After a resumption, that of the first visit.
     #[must_use]
     pub fn peer_certificate(&self) -> Option<&[u8]> {
-        self.shared.peer_certificate.as_deref()
+        self.agreed()?.peer_certificate.as_deref()
+    }
+
+    /// The version of QUIC that is spoken, once the handshake is complete: 1, or 0x6b3343cf for version 2.
+    #[must_use]
+    pub fn version(&self) -> Option<u32> {
+        Some(self.agreed()?.version)
+    }
+
+    /// The TLS cipher suite, once the handshake is complete (`TLS13_AES_128_GCM_SHA256`).
+    #[must_use]
+    pub fn cipher(&self) -> Option<&'static str> {
+        self.agreed()?.cipher
+    }
+
+    /// A ticket of an earlier connection stood in for the certificate. False before the handshake is complete.
+    #[must_use]
+    pub fn resumed(&self) -> bool {
+        self.agreed().is_some_and(|agreed| agreed.resumed)
+    }
+
+    /// The client had to prove its address with a Retry. False before the handshake is complete.
+    #[must_use]
+    pub fn retried(&self) -> bool {
+        self.agreed().is_some_and(|agreed| agreed.retried)
+    }
+
+    /// Has the packet keys replaced as soon as the protocol allows (RFC 9001 §6): once the handshake is confirmed,
+    /// something under the keys of now was acknowledged, and the last change is some time ago. Keys are replaced without
+    /// being asked, too; `counters.key_updates` of [`Connection::stats`] counts all changes.
+    ///
+    /// # Errors
+    /// If the connection is over.
+    pub async fn update_keys(&self) -> Result<(), Error> {
+        self.ask(|connection, reply| Request::UpdateKeys { connection, reply }).await
     }
 
     /// The peer's address on the oldest path.

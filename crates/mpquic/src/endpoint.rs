@@ -5,14 +5,17 @@ use crate::bridge::door::{Answer, Bound, ConnectRequest, Door, Request};
 use crate::bridge::shared::EndpointStats;
 use crate::bridge::{Accepting, Bridge};
 use crate::config::{ClientConfig, ServerConfig};
+use crate::connecting::Connecting;
 use crate::connection::Connection;
 use crate::error::ConnectError;
 use crate::locked;
+use crate::tokens;
 use core::fmt;
 use core::sync::atomic::AtomicBool;
 use mpquic_base::{FourTuple, Rng};
 use mpquic_engine::{Shard, SocketIo};
 use mpquic_net::{Clock, PoolConfig};
+use mpquic_proto::Admission;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -103,14 +106,15 @@ impl Endpoint {
     /// # Errors
     /// As [`Endpoint::client_on`].
     pub fn server_on(config: ServerConfig, binds: &[Bind]) -> io::Result<Self> {
-        Self::start(Some(config.proto), binds)
+        Self::start(Some(config), binds)
     }
 
-    fn start(server: Option<mpquic_proto::ServerConfig>, binds: &[Bind]) -> io::Result<Self> {
+    fn start(server: Option<ServerConfig>, binds: &[Bind]) -> io::Result<Self> {
         let sockets = binds.iter().map(Bind::open).collect::<io::Result<Vec<_>>>()?;
         let locals = sockets.iter().map(mpquic_net::Socket::local_addr);
         let bound = locals.zip(binds).map(|(local, bind)| Bound { local, bind: bind.clone() }).collect();
-        let mut io = SocketIo::new(Clock::start(), sockets)?;
+        let clock = Clock::start();
+        let mut io = SocketIo::new(clock, sockets)?;
         let mut seed = [0; 32];
         File::open("/dev/urandom")?.read_exact(&mut seed)?;
         let door = Arc::new(Door::new(io.waker(), bound));
@@ -118,7 +122,10 @@ impl Endpoint {
         let stop = Arc::new(AtomicBool::new(false));
         let bridge = Bridge::new(Arc::clone(&door), Arc::clone(&accepting), Arc::clone(&stop));
         let thread = std::thread::Builder::new().name("mpquic".into()).spawn(move || {
-            let endpoint = mpquic_proto::Endpoint::new(server, Rng::from_seed(seed));
+            let (server, admission) = server.map(|s| (s.proto, s.admission)).unzip();
+            let mut endpoint = mpquic_proto::Endpoint::new(server, Rng::from_seed(seed));
+            // Tokens outlive the process if the server's secret does, so their times are told by the calendar.
+            endpoint.set_admission(Admission { epoch: clock.epoch(), ..admission.unwrap_or_default() });
             let mut shard = Shard::new(endpoint, PoolConfig::default(), bridge);
             // If the poller itself fails, the shard ends like after a shutdown: dropping it tells everybody.
             mpquic_engine::run(&mut shard, &mut io, &stop).ok();
@@ -159,41 +166,65 @@ impl Endpoint {
         matches!(answer.arrived().await, Some(Ok(true)))
     }
 
-    /// Connects from one of the endpoint's addresses to `peer`. Given up, it leaves no connection behind.
-    ///
-    /// # Errors
-    /// See [`ConnectError`].
-    pub async fn connect(
+    /// Connects from one of the endpoint's addresses to `peer`; begins at once. To be awaited, or to be asked for
+    /// [`Connecting::into_early`]. Given up, it leaves no connection behind.
+    pub fn connect(
         &self,
         config: &ClientConfig,
         server_name: &str,
         local: SocketAddr,
         peer: SocketAddr,
-    ) -> Result<Connection, ConnectError> {
+    ) -> Connecting {
         let door = &self.shard.door;
-        let local = door.source(local, peer).ok_or(ConnectError::NoSuchAddress(local))?;
-        // Nobody waiting any more: the handle's drop closes the connection.
-        let (reply, answer) = Answer::channel(|established| drop(Connection::new(door, established)));
+        let Some(source) = door.source(local, peer) else {
+            return Connecting::failed(ConnectError::NoSuchAddress(local));
+        };
+        let (connecting, reply) = Connecting::new(door, config.pinned);
         door.send(Request::Connect(Box::new(ConnectRequest {
             config: config.proto.clone(),
-            pinned: config.pinned,
             server_name: server_name.to_owned(),
-            tuple: FourTuple { local, peer },
+            tuple: FourTuple { local: source, peer },
             reply,
         })));
-        let established = answer.arrived().await.unwrap_or(Err(ConnectError::EndpointGone))?;
-        Ok(Connection::new(door, established))
+        connecting
+    }
+
+    /// The address tokens that servers gave and that were not used yet, as opaque bytes for
+    /// [`Endpoint::import_tokens`] of a later process: with one, a connection is spared the round trip of a Retry. Each is
+    /// of use once, so they are to be exported when the endpoint is done. Empty if the endpoint was shut down.
+    ///
+    /// Tickets of [`ClientConfig::resumption`] cannot be exported: they end with the process.
+    pub async fn export_tokens(&self) -> Vec<u8> {
+        let (reply, answer) = Answer::channel(drop);
+        self.shard.door.send(Request::Tokens { reply });
+        tokens::encode(&answer.arrived().await.and_then(Result::ok).unwrap_or_default())
+    }
+
+    /// Takes over what [`Endpoint::export_tokens`] gave, and returns how many tokens that is. Of more than four of one
+    /// server, or of more than 256 servers, the oldest are dropped.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidData`] if it is something else; nothing is taken over then.
+    pub fn import_tokens(&self, exported: &[u8]) -> io::Result<usize> {
+        let tokens = tokens::decode(exported)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "these are no exported tokens"))?;
+        let count = tokens.len();
+        self.shard.door.send(Request::RememberTokens(tokens));
+        Ok(count)
     }
 
     /// The next connection of a peer whose handshake is complete; `None` once the endpoint was shut down.
+    ///
+    /// If [`ServerConfig::early_data`] allows 0-RTT, a connection that brings some is handed out as soon as that has
+    /// arrived: [`Connection::is_established`] tells.
     pub async fn accept(&self) -> Option<Connection> {
         let ShardHandle { door, accepting, .. } = &*self.shard;
         loop {
             let rung = accepting.changed.notified();
             tokio::pin!(rung);
             rung.as_mut().enable();
-            if let Some(established) = locked(&accepting.queue).pop_front() {
-                return Some(Connection::new(door, established));
+            if let Some(entrance) = locked(&accepting.queue).pop_front() {
+                return Some(Connection::new(door, entrance));
             }
             if door.is_closed() {
                 return None;

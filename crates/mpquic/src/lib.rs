@@ -11,22 +11,25 @@
 mod bind;
 mod bridge;
 mod config;
+mod connecting;
 mod connection;
 mod endpoint;
 mod error;
 mod guard;
 mod stream;
+mod tokens;
 
 pub use bind::Bind;
 pub use bridge::shared::{ConnectionStats, EndpointStats};
 pub use bytes::Bytes;
 pub use config::{ClientConfig, ServerConfig};
+pub use connecting::Connecting;
 pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use error::{ConnectError, Error, ReadError, WriteError};
 pub use mpquic_base::{Dir, FourTuple, PathId, Rate, StreamId};
 pub use mpquic_policy as policy;
-pub use mpquic_proto::{CloseReason, PathEvent, PathStats, Refused, TransportConfig};
+pub use mpquic_proto::{Admission, CloseReason, PathEvent, PathStats, Refused, RetryPolicy, TransportConfig};
 pub use mpquic_tls::{ConfigError, Fingerprint, Identity, Pin};
 pub use mpquic_wire::Code;
 pub use stream::{RecvStream, SendStream};

@@ -19,12 +19,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub struct SendStream {
     guard: Arc<Guard>,
     id: StreamId,
+    early: bool,
     outbox: Arc<Outbox>,
 }
 
 impl SendStream {
-    pub(crate) const fn new(guard: Arc<Guard>, id: StreamId, outbox: Arc<Outbox>) -> Self {
-        Self { guard, id, outbox }
+    pub(crate) const fn new(guard: Arc<Guard>, (id, early): (StreamId, bool), outbox: Arc<Outbox>) -> Self {
+        Self { guard, id, early, outbox }
+    }
+
+    /// As [`RecvStream::is_early`].
+    #[must_use]
+    pub const fn is_early(&self) -> bool {
+        self.early
     }
 
     #[must_use]
@@ -151,14 +158,23 @@ impl AsyncWrite for SendStream {
 pub struct RecvStream {
     guard: Arc<Guard>,
     id: StreamId,
+    early: bool,
     inbox: Arc<Inbox>,
     /// Fetched and not yet read.
     bytes: BytesMut,
 }
 
 impl RecvStream {
-    pub(crate) fn new(guard: Arc<Guard>, id: StreamId, inbox: Arc<Inbox>) -> Self {
-        Self { guard, id, inbox, bytes: BytesMut::new() }
+    pub(crate) fn new(guard: Arc<Guard>, (id, early): (StreamId, bool), inbox: Arc<Inbox>) -> Self {
+        Self { guard, id, early, inbox, bytes: BytesMut::new() }
+    }
+
+    /// The stream was opened or accepted before the handshake was complete. On a server, what is read of it before
+    /// [`crate::Connection::handshake_completed`] may be the replay of something that a client said once; a replay never
+    /// completes the handshake.
+    #[must_use]
+    pub const fn is_early(&self) -> bool {
+        self.early
     }
 
     #[must_use]

@@ -6,7 +6,7 @@ use core::num::NonZeroU64;
 use core::time::Duration;
 use mpquic_base::Time;
 use std::io;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// A monotonic clock. Copies share the origin, so shards can compare times.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,14 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Time {
         Time::ZERO + self.elapsed()
+    }
+
+    /// The time since 1970 at [`Time::ZERO`], by the system's clock as it is set now.
+    #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "this is the clock")]
+    pub fn epoch(&self) -> Duration {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        since_1970.saturating_sub(self.elapsed())
     }
 
     #[allow(clippy::disallowed_methods, reason = "this is the clock")]

@@ -100,6 +100,14 @@ pub trait Session: Send {
     fn early_accepted(&self) -> Option<bool> {
         None
     }
+    /// Whether the peer was believed because of an earlier connection, and showed no certificate.
+    fn resumed(&self) -> bool {
+        false
+    }
+    /// The name of the cipher suite, once agreed.
+    fn cipher(&self) -> Option<&'static str> {
+        None
+    }
     fn alpn(&self) -> Option<&[u8]>;
     /// The peer's end-entity certificate or raw public key (DER), once known.
     fn peer_certificate(&self) -> Option<Vec<u8>>;

@@ -35,8 +35,13 @@ impl Datagrams {
         Self { queue_max, local_max, ..Self::default() }
     }
 
-    pub(crate) const fn on_peer_max(&mut self, max: u64) {
+    /// What was queued under a larger limit of an earlier visit, and is too large now, is dropped.
+    pub(crate) fn on_peer_max(&mut self, max: u64) {
         self.peer_max = max;
+        let before = self.outgoing.len();
+        self.outgoing.retain(|data| (data.len() + OVERHEAD) as u64 <= max);
+        self.stats.dropped += (before - self.outgoing.len()) as u64;
+        self.queued = self.outgoing.iter().map(|data| data.len() as u64).sum();
     }
 
     /// `path_room` is the payload that one packet of the smallest usable path holds.

@@ -20,8 +20,8 @@ pub enum Event {
     EarlyData {
         accepted: bool,
     },
-    /// The server gave us a token: the next connection to it begins with a proven address. The endpoint keeps it; to
-    /// outlive the endpoint it may be stored and given to [`crate::Endpoint::remember_token`].
+    /// The server gave us a token: the next connection to it begins with a proven address. The endpoint keeps it; what
+    /// [`crate::Endpoint::tokens`] shows may be stored and given to [`crate::Endpoint::remember_token`] of a later one.
     TokenReceived(Vec<u8>),
     Path(PathEvent),
 }

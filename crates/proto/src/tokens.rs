@@ -55,6 +55,10 @@ impl Mint {
         u64::try_from((self.epoch + now.since(Time::ZERO)).as_millis()).unwrap_or(u64::MAX)
     }
 
+    fn stamp(&self, now: Time, version: u32) -> Vec<u8> {
+        [&self.millis(now).to_be_bytes()[..], &version.to_be_bytes()].concat()
+    }
+
     fn seal(&self, rng: &mut Rng, mark: [u8; 4], mut text: Vec<u8>) -> Vec<u8> {
         let mut nonce = [0; NONCE_LEN];
         rng.fill(&mut nonce);
@@ -67,11 +71,11 @@ impl Mint {
         &self,
         now: Time,
         rng: &mut Rng,
-        peer: SocketAddr,
+        (version, peer): (u32, SocketAddr),
         original: &Cid,
         retry: &Cid,
     ) -> Vec<u8> {
-        let mut text = self.millis(now).to_be_bytes().to_vec();
+        let mut text = self.stamp(now, version);
         text.extend(octets(peer.ip()));
         text.extend(peer.port().to_be_bytes());
         for cid in [original, retry] {
@@ -81,15 +85,21 @@ impl Mint {
         self.seal(rng, RETRY_MARK, text)
     }
 
-    /// For a NEW_TOKEN frame: good for each of `hosts`.
-    pub(crate) fn new_token(&self, now: Time, rng: &mut Rng, hosts: &[IpAddr]) -> Vec<u8> {
-        let mut text = self.millis(now).to_be_bytes().to_vec();
+    /// For a NEW_TOKEN frame of a connection of `version`: good for each of `hosts`.
+    pub(crate) fn new_token(&self, now: Time, rng: &mut Rng, version: u32, hosts: &[IpAddr]) -> Vec<u8> {
+        let mut text = self.stamp(now, version);
         hosts.iter().for_each(|host| text.extend(octets(*host)));
         self.seal(rng, NEW_MARK, text)
     }
 
-    /// `dcid` is the destination of the packet that brought the token.
-    pub(crate) fn read(&self, now: Time, peer: SocketAddr, dcid: &Cid, token: &[u8]) -> Reading {
+    /// `version` and `dcid` are those of the packet that brought the token.
+    pub(crate) fn read(
+        &self,
+        now: Time,
+        (version, peer): (u32, SocketAddr),
+        dcid: &Cid,
+        token: &[u8],
+    ) -> Reading {
         let Some((mark, rest)) = token.split_first_chunk::<4>() else { return Reading::Nothing };
         let retry = *mark == RETRY_MARK;
         if !retry && *mark != NEW_MARK {
@@ -102,9 +112,9 @@ impl Mint {
             return fallback;
         }
         let read = if retry {
-            self.read_retry(now, peer, dcid, &text)
+            self.read_retry(now, (version, peer), dcid, &text)
         } else {
-            self.read_new(now, peer, *nonce, &text)
+            self.read_new(now, (version, peer), *nonce, &text)
         };
         read.ok().flatten().unwrap_or(fallback)
     }
@@ -112,12 +122,12 @@ impl Mint {
     fn read_retry(
         &self,
         now: Time,
-        peer: SocketAddr,
+        (version, peer): (u32, SocketAddr),
         dcid: &Cid,
         text: &[u8],
     ) -> Result<Option<Reading>, Malformed> {
         let mut r = Reader::new(text);
-        let fresh = self.is_fresh(now, &mut r, RETRY_LIFETIME)?;
+        let fresh = self.is_fresh(now, version, &mut r, RETRY_LIFETIME)?;
         let (host, port) = (r.array::<16>()?, r.u16()?);
         let (original, retry) = (r.cid()?, r.cid()?);
         let right = fresh && host == octets(peer.ip()) && port == peer.port() && retry == *dcid;
@@ -127,21 +137,29 @@ impl Mint {
     fn read_new(
         &self,
         now: Time,
-        peer: SocketAddr,
+        (version, peer): (u32, SocketAddr),
         nonce: [u8; NONCE_LEN],
         text: &[u8],
     ) -> Result<Option<Reading>, Malformed> {
         let mut r = Reader::new(text);
-        let fresh = self.is_fresh(now, &mut r, NEW_TOKEN_LIFETIME)?;
+        let fresh = self.is_fresh(now, version, &mut r, NEW_TOKEN_LIFETIME)?;
         let host = octets(peer.ip());
         let known = r.rest().chunks(host.len()).any(|h| h == host);
         Ok((fresh && known).then_some(Reading::Returning { nonce }))
     }
 
-    fn is_fresh(&self, now: Time, r: &mut Reader<'_>, lifetime: Duration) -> Result<bool, Malformed> {
+    fn is_fresh(
+        &self,
+        now: Time,
+        version: u32,
+        r: &mut Reader<'_>,
+        lifetime: Duration,
+    ) -> Result<bool, Malformed> {
         let issued = u64::from_be_bytes(r.array()?);
+        // RFC 9369 §5: a token is of use in its own version alone.
+        let same = u32::from_be_bytes(r.array()?) == version;
         let age = self.millis(now).checked_sub(issued);
-        Ok(age.is_some_and(|age| Duration::from_millis(age) <= lifetime))
+        Ok(same && age.is_some_and(|age| Duration::from_millis(age) <= lifetime))
     }
 }
 
@@ -187,9 +205,9 @@ impl Grants {
         self.wants
     }
 
-    pub(crate) fn write(&mut self, now: Time, rng: &mut Rng, frames: &mut Frames<'_>) {
+    pub(crate) fn write(&mut self, now: Time, rng: &mut Rng, version: u32, frames: &mut Frames<'_>) {
         let Some(mint) = self.mint.as_ref().filter(|_| self.wants) else { return };
-        let token = mint.new_token(now, rng, &self.hosts);
+        let token = mint.new_token(now, rng, version, &self.hosts);
         self.wants = !frames.push(&Frame::NewToken { token: &token }, Token::Grant);
     }
 
@@ -218,16 +236,16 @@ impl Spent {
     }
 }
 
-/// What servers gave to a client, each token to be used once.
+/// What servers gave to a client, each token to be used once and in the version of QUIC that it came in (RFC 9369 §5).
 #[derive(Debug, Default)]
 pub(crate) struct Purse {
-    servers: BTreeMap<String, VecDeque<Vec<u8>>>,
+    servers: BTreeMap<String, VecDeque<(u32, Vec<u8>)>>,
     /// Server names, the one that gave a token last at the end.
     order: VecDeque<String>,
 }
 
 impl Purse {
-    pub(crate) fn put(&mut self, server: &str, token: Vec<u8>) {
+    pub(crate) fn put(&mut self, server: &str, version: u32, token: Vec<u8>) {
         if token.is_empty() || token.len() > TOKEN_MAX {
             return;
         }
@@ -242,12 +260,22 @@ impl Purse {
         if tokens.len() == TOKENS_PER_SERVER {
             tokens.pop_front();
         }
-        tokens.push_back(token);
+        tokens.push_back((version, token));
     }
 
-    /// The newest token of `server`, which it will not be again.
-    pub(crate) fn take(&mut self, server: &str) -> Option<Vec<u8>> {
-        self.servers.get_mut(server)?.pop_back()
+    /// The newest token of `server` for `version`, which it will not be again.
+    pub(crate) fn take(&mut self, server: &str, version: u32) -> Option<Vec<u8>> {
+        let tokens = self.servers.get_mut(server)?;
+        let newest = tokens.iter().rposition(|(of, _)| *of == version)?;
+        tokens.remove(newest).map(|(_, token)| token)
+    }
+
+    /// Everything, so that [`Purse::put`] in the same order makes the same purse.
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = (&str, u32, &[u8])> {
+        let of = |name| self.servers.get(name).into_iter().flatten();
+        self.order.iter().flat_map(move |name| {
+            of(name).map(|(version, token)| (name.as_str(), *version, token.as_slice()))
+        })
     }
 }
 

@@ -21,10 +21,11 @@ use std::sync::Arc;
 
 /// What all handshakes of a client have in common. Built by [`ClientConfig::pinned`], [`ClientConfig::with_roots`]
 /// or [`ClientConfig::with_roots_pem`].
+#[derive(Clone)]
 pub struct ClientConfig {
     tls: Arc<rustls::ClientConfig>,
     pinned: bool,
-    secrets: Secrets,
+    secrets: Arc<Secrets>,
 }
 
 impl ClientConfig {
@@ -62,6 +63,18 @@ impl ClientConfig {
             roots.add(cert).map_err(|e| ConfigError::new("root certificate", e))?;
         }
         Self::with_roots(roots)
+    }
+
+    /// The same with [`ClientBuilder::resumption`] and [`ClientBuilder::early_data`] chosen anew; it shares no ticket.
+    #[must_use]
+    pub fn with_tickets(&self, servers: usize, early_data: bool) -> Self {
+        let mut tls = rustls::ClientConfig::clone(&self.tls);
+        tls.resumption = match servers {
+            0 => Resumption::disabled(),
+            servers => Resumption::in_memory_sessions(servers),
+        };
+        tls.enable_early_data = early_data;
+        Self { tls: Arc::new(tls), ..self.clone() }
     }
 
     fn server_name(&self, name: &str) -> Result<ServerName<'static>, String> {
@@ -177,12 +190,8 @@ impl ClientBuilder {
         };
         let mut tls = builder.with_no_client_auth();
         tls.alpn_protocols = alpn;
-        tls.resumption = match self.servers {
-            0 => Resumption::disabled(),
-            servers => Resumption::in_memory_sessions(servers),
-        };
-        tls.enable_early_data = self.early_data;
-        Ok(ClientConfig { tls: Arc::new(tls), pinned, secrets: Secrets::random() })
+        let config = ClientConfig { tls: Arc::new(tls), pinned, secrets: Arc::new(Secrets::random()) };
+        Ok(config.with_tickets(self.servers, self.early_data))
     }
 }
 

@@ -21,15 +21,33 @@ use std::sync::Arc;
 const TICKETS: usize = 2;
 
 /// What all handshakes of a server have in common.
+#[derive(Clone)]
 pub struct ServerConfig {
     tls: Arc<rustls::ServerConfig>,
-    secrets: Secrets,
+    secrets: Arc<Secrets>,
 }
 
 impl ServerConfig {
     #[must_use]
     pub fn with_identity(identity: Identity) -> ServerBuilder {
         ServerBuilder { identity, post_quantum: false, master: None, sessions: 0, early_data: false }
+    }
+
+    /// The same with [`ServerBuilder::resumption`] and [`ServerBuilder::early_data`] chosen anew; it knows no session yet.
+    #[must_use]
+    pub fn with_tickets(&self, sessions: usize, early_data: bool) -> Self {
+        let mut tls = rustls::ServerConfig::clone(&self.tls);
+        if sessions == 0 {
+            tls.send_tls13_tickets = 0;
+            tls.session_storage = Arc::new(NoServerSessionStorage {});
+            tls.max_early_data_size = 0;
+        } else {
+            tls.send_tls13_tickets = TICKETS;
+            tls.session_storage = ServerSessionMemoryCache::new(sessions);
+            // RFC 9001 §4.6.1: the only value besides zero.
+            tls.max_early_data_size = if early_data { u32::MAX } else { 0 };
+        }
+        Self { tls: Arc::new(tls), ..self.clone() }
     }
 }
 
@@ -136,16 +154,8 @@ impl ServerBuilder {
             .with_single_cert(chain, key)
             .map_err(|e| ConfigError::new("certificate and key", e))?;
         tls.alpn_protocols = alpn;
-        if self.sessions == 0 {
-            tls.send_tls13_tickets = 0;
-            tls.session_storage = Arc::new(NoServerSessionStorage {});
-        } else {
-            tls.send_tls13_tickets = TICKETS;
-            tls.session_storage = ServerSessionMemoryCache::new(self.sessions);
-            // RFC 9001 §4.6.1: the only value besides zero.
-            tls.max_early_data_size = if self.early_data { u32::MAX } else { 0 };
-        }
         let secrets = self.master.as_ref().map_or_else(Secrets::random, Secrets::from_master);
-        Ok(ServerConfig { tls: Arc::new(tls), secrets })
+        let config = ServerConfig { tls: Arc::new(tls), secrets: Arc::new(secrets) };
+        Ok(config.with_tickets(self.sessions, self.early_data))
     }
 }

@@ -8,7 +8,7 @@ use crate::pin::PinMismatch;
 use core::fmt;
 use mpquic_proto::crypto::{DirectionKeys, NewKeys, Session, TlsFailure};
 use rustls::quic::Connection;
-use rustls::{AlertDescription, CertificateError, Error};
+use rustls::{AlertDescription, CertificateError, Error, HandshakeKind};
 use std::any::Any;
 
 /// Characters of a failure's description; some of rustls's quote the peer's certificate.
@@ -97,6 +97,14 @@ impl Session for TlsSession {
             Connection::Client(client) if !client.is_handshaking() => Some(client.is_early_data_accepted()),
             _ => None,
         }
+    }
+
+    fn resumed(&self) -> bool {
+        self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    fn cipher(&self) -> Option<&'static str> {
+        self.cipher_suite()
     }
 
     fn alpn(&self) -> Option<&[u8]> {

@@ -2,7 +2,7 @@
 //!
 //! Refuses to know the handles: answers are plain values, from which the asking side makes its handles.
 
-use super::shared::{EndpointStats, Established, Opened};
+use super::shared::{Begun, EndpointStats, Opened};
 use crate::bind::Bind;
 use crate::error::{ConnectError, Error};
 use crate::locked;
@@ -91,6 +91,15 @@ pub(crate) enum Request {
         context: Vec<u8>,
         reply: Reply<Vec<u8>>,
     },
+    UpdateKeys {
+        connection: ConnectionId,
+        reply: Reply<()>,
+    },
+    /// All address tokens: server, QUIC version, token.
+    Tokens {
+        reply: Reply<Vec<(String, u32, Vec<u8>)>>,
+    },
+    RememberTokens(Vec<(String, u32, Vec<u8>)>),
     /// There is something in the stream's outbox.
     Write(ConnectionId, StreamId),
     /// There is room in the stream's inbox again.
@@ -113,10 +122,10 @@ pub(crate) enum Request {
 #[derive(Debug)]
 pub(crate) struct ConnectRequest {
     pub(crate) config: mpquic_proto::ClientConfig,
-    pub(crate) pinned: bool,
     pub(crate) server_name: String,
     pub(crate) tuple: FourTuple,
-    pub(crate) reply: Reply<Established, ConnectError>,
+    /// As soon as the connection was begun.
+    pub(crate) reply: Reply<Begun, ConnectError>,
 }
 
 /// A socket of the shard.

@@ -3,7 +3,7 @@
 use super::door::{Door, Reply};
 use super::mailbox::{Collected, Inbox, MAILBOX_BYTES, Outbox};
 use super::parcel::Parcel;
-use super::shared::{ConnectionStats, DATAGRAMS_MAX, INCOMING_MAX, Incoming, Opened, Shared};
+use super::shared::{Agreed, ConnectionStats, DATAGRAMS_MAX, INCOMING_MAX, Incoming, Opened, Shared};
 use crate::error::{Error, ReadError, WriteError};
 use mpquic_base::{Dir, FourTuple, PathId, StreamId, Time};
 use mpquic_proto::{CloseReason, Connection, PathEvent, PathStats, Refused, StreamEvent};
@@ -22,6 +22,8 @@ pub(super) struct Link {
     opening: Vec<Opening>,
     /// Some paths have no socket any more, and no living path was there to take over.
     lost_paths: bool,
+    /// A server's: it went to whoever accepts connections.
+    pub(super) announced: bool,
     /// No handle is left: close once everything that was finished has arrived.
     released: bool,
     /// The snapshots are older than what happened last.
@@ -63,20 +65,37 @@ pub(super) struct PathWish {
 
 impl Link {
     pub(super) fn new(connection: &Connection) -> Self {
-        let alpn = connection.alpn().map(<[u8]>::to_vec);
-        let shared = Arc::new(Shared::new(alpn, connection.peer_certificate()));
         let mut link = Self {
-            shared,
+            shared: Arc::new(Shared::new()),
             streams: BTreeMap::new(),
             opens: VecDeque::new(),
             wishes: Vec::new(),
             opening: Vec::new(),
             lost_paths: false,
+            announced: false,
             released: false,
             stale: true,
         };
         link.refresh(connection);
+        if connection.is_established() {
+            link.on_connected(connection);
+        }
         link
+    }
+
+    /// The handshake is complete.
+    pub(super) fn on_connected(&mut self, connection: &Connection) {
+        self.shared.agreed.get_or_init(|| Agreed {
+            alpn: connection.alpn().map(<[u8]>::to_vec),
+            peer_certificate: connection.peer_certificate(),
+            version: connection.version(),
+            cipher: connection.cipher(),
+            resumed: connection.is_resumed(),
+            retried: connection.is_retried(),
+            early_data: connection.early_data(),
+        });
+        self.refresh(connection);
+        self.shared.changed.notify_waiters();
     }
 
     pub(super) fn on_stream_event(&mut self, connection: &mut Connection, event: StreamEvent) {
@@ -154,7 +173,8 @@ impl Link {
             }
             let Some(id) = connection.accept(dir) else { return };
             let (outbox, inbox) = self.streams.entry(id).or_insert_with(|| Ends::new(id, true)).boxes();
-            queue.streams.push_back(Incoming { id, outbox, inbox: inbox.unwrap_or_default() });
+            let early = !connection.is_established();
+            queue.streams.push_back(Incoming { id, early, outbox, inbox: inbox.unwrap_or_default() });
             drop(state);
             self.shared.changed.notify_waiters();
         }
@@ -173,7 +193,8 @@ impl Link {
             }
         };
         let (outbox, inbox) = self.streams.entry(id).or_insert_with(|| Ends::new(id, false)).boxes();
-        let opened = Opened { id, outbox: outbox.unwrap_or_default(), inbox };
+        let early = !connection.is_established();
+        let opened = Opened { id, early, outbox: outbox.unwrap_or_default(), inbox };
         if wish.reply.send(Ok(opened)).is_err() {
             // Nobody waiting any more.
             self.reset(connection, id, RELEASED_CODE);

@@ -17,10 +17,10 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use door::{Answer, Bound, ConnectRequest, Door, Reply, Request};
 use link::{Link, OpenWish, PathWish};
-use mpquic_base::Time;
+use mpquic_base::{Role, Time};
 use mpquic_engine::{App, Cx, SocketChange};
 use mpquic_proto::{CloseReason, ConnectionId, Event};
-use shared::{EndpointStats, Established};
+use shared::{Begun, EndpointStats, Entrance};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -43,7 +43,7 @@ const BUSY: (u64, &[u8]) = (0, b"too many connections wait to be accepted");
 /// Connections of peers on their way to the application.
 #[derive(Debug, Default)]
 pub(crate) struct Accepting {
-    pub(crate) queue: Mutex<VecDeque<Established>>,
+    pub(crate) queue: Mutex<VecDeque<Entrance>>,
     pub(crate) changed: Notify,
 }
 
@@ -51,7 +51,6 @@ pub(crate) struct Bridge {
     door: Arc<Door>,
     accepting: Arc<Accepting>,
     stop: Arc<AtomicBool>,
-    connecting: BTreeMap<ConnectionId, Connecting>,
     links: BTreeMap<ConnectionId, Link>,
     /// Callers that wait for sockets to come and go, in the order of their wishes.
     socket_calls: VecDeque<SocketCall>,
@@ -69,19 +68,12 @@ enum SocketCall {
     Remove(Reply<bool>),
 }
 
-/// Somebody waits for the handshake.
-struct Connecting {
-    reply: Reply<Established, ConnectError>,
-    pinned: bool,
-}
-
 impl Bridge {
     pub(crate) fn new(door: Arc<Door>, accepting: Arc<Accepting>, stop: Arc<AtomicBool>) -> Self {
         Self {
             door,
             accepting,
             stop,
-            connecting: BTreeMap::new(),
             links: BTreeMap::new(),
             socket_calls: VecDeque::new(),
             refresh_at: None,
@@ -133,6 +125,16 @@ impl Bridge {
                     let refused = Error::Refused(mpquic_proto::Refused::NotAllowed);
                     reply.send(if exported { Ok(out) } else { Err(refused) }).ok();
                 });
+            }
+            Request::UpdateKeys { connection, reply } => self.on_link(cx, connection, |_, conn| {
+                reply.send(conn.update_keys().map_err(Error::Refused)).ok();
+            }),
+            Request::Tokens { reply } => {
+                let tokens = cx.tokens().map(|(name, version, t)| (name.to_owned(), version, t.to_vec()));
+                reply.send(Ok(tokens.collect())).ok();
+            }
+            Request::RememberTokens(tokens) => {
+                tokens.into_iter().for_each(|(name, version, t)| cx.remember_token(&name, version, t));
             }
             Request::Write(id, stream) => self.on_link(cx, id, |link, conn| link.write(conn, stream)),
             Request::Read(id, stream) => self.on_link(cx, id, |link, conn| link.read(conn, stream)),
@@ -201,27 +203,32 @@ impl Bridge {
         if self.ending.is_some() {
             return;
         }
-        let ConnectRequest { config, pinned, server_name, tuple, reply } = request;
-        match cx.connect(&config, &server_name, tuple) {
-            Ok(id) => {
-                self.connecting.insert(id, Connecting { reply, pinned });
-            }
+        let ConnectRequest { config, server_name, tuple, reply } = request;
+        let id = match cx.connect(&config, &server_name, tuple) {
+            Ok(id) => id,
             Err(error) => {
                 reply.send(Err(ConnectError::Name(error.why))).ok();
+                return;
             }
+        };
+        let Some(connection) = cx.peek(id) else { return };
+        let link = Link::new(connection);
+        let entrance = Entrance { id, shared: Arc::clone(&link.shared) };
+        let begun = Begun { entrance, early: connection.can_send_early() };
+        self.links.insert(id, link);
+        if reply.send(Ok(begun)).is_err() {
+            // Nobody waiting any more, so nobody will release it.
+            self.door.send(Request::Released(id));
         }
     }
 
-    fn on_connected(&mut self, id: ConnectionId) {
-        let Some(link) = self.links.get(&id) else { return };
-        let established = Established { id, shared: Arc::clone(&link.shared) };
-        if let Some(connecting) = self.connecting.remove(&id) {
-            if connecting.reply.send(Ok(established)).is_err() {
-                // Nobody waiting any more, so nobody will release it.
-                self.door.send(Request::Released(id));
-            }
+    /// Hands a client's connection to whoever accepts.
+    fn announce(&mut self, id: ConnectionId) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if core::mem::replace(&mut link.announced, true) {
             return;
         }
+        let entrance = Entrance { id, shared: Arc::clone(&link.shared) };
         let mut queue = locked(&self.accepting.queue);
         if queue.len() >= ACCEPTING_MAX {
             drop(queue);
@@ -229,7 +236,7 @@ impl Bridge {
             self.door.send(Request::Released(id));
             return;
         }
-        queue.push_back(established);
+        queue.push_back(entrance);
         drop(queue);
         self.accepting.changed.notify_one();
     }
@@ -243,9 +250,6 @@ impl Bridge {
             } else {
                 link.on_closed(None, &reason);
             }
-        }
-        if let Some(connecting) = self.connecting.remove(&id) {
-            connecting.reply.send(Err(ConnectError::new(reason, connecting.pinned))).ok();
         }
     }
 
@@ -293,7 +297,7 @@ impl Bridge {
     fn shut_down(&mut self, cx: &mut Cx<'_>) {
         let now = cx.now();
         self.ending.get_or_insert(now + SHUTDOWN_MAX);
-        for id in self.links.keys().chain(self.connecting.keys()) {
+        for id in self.links.keys() {
             if let Some(connection) = cx.connection(*id) {
                 connection.close(now, 0, b"");
             }
@@ -302,7 +306,7 @@ impl Bridge {
 
     fn end_if_done(&self, now: Time) {
         let Some(last) = self.ending else { return };
-        if now >= last || (self.links.is_empty() && self.connecting.is_empty()) {
+        if now >= last || self.links.is_empty() {
             self.stop.store(true, Ordering::Release);
         }
     }
@@ -315,14 +319,19 @@ impl App for Bridge {
             return self.on_closed(cx, id, reason);
         }
         let Some(connection) = cx.connection(id) else { return };
+        // On a server, news that come before the handshake is complete come with 0-RTT: somebody wants to hear them now.
+        let server = connection.role() == Role::Server;
+        let arrived = matches!(event, Event::Connected | Event::Stream(_) | Event::DatagramReadable);
+        let announce = server && arrived;
         let link = match self.links.entry(id) {
             Entry::Occupied(entry) => entry.into_mut(),
-            // The first sign of life of an established connection; news of streams may come before `Connected`.
-            Entry::Vacant(entry) if connection.is_established() => entry.insert(Link::new(connection)),
+            Entry::Vacant(entry) if arrived || connection.is_established() => {
+                entry.insert(Link::new(connection))
+            }
             Entry::Vacant(_) => return,
         };
         match event {
-            Event::Connected => self.on_connected(id),
+            Event::Connected => link.on_connected(connection),
             Event::Stream(event) => {
                 link.on_stream_event(connection, event);
                 link.close_if_released(now, connection);
@@ -334,6 +343,9 @@ impl App for Bridge {
                 link.give_up_lost(now, connection, &self.door);
             }
             Event::Closed(_) | Event::TokenReceived(_) | Event::EarlyData { .. } => {}
+        }
+        if announce {
+            self.announce(id);
         }
         self.schedule(cx, id);
     }
@@ -359,9 +371,7 @@ impl App for Bridge {
 
     fn deadline(&self) -> Option<Time> {
         let next = Time::soonest(self.refresh_at, self.retry_at);
-        let done = self
-            .ending
-            .map(|last| if self.links.is_empty() && self.connecting.is_empty() { Time::ZERO } else { last });
+        let done = self.ending.map(|last| if self.links.is_empty() { Time::ZERO } else { last });
         Time::soonest(next, done)
     }
 }

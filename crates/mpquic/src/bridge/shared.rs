@@ -9,7 +9,7 @@ use mpquic_proto::{
     StreamStats,
 };
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tokio::sync::Notify;
 
 /// Streams of the peer, per direction, that may wait to be accepted; more stay in the connection.
@@ -69,14 +69,26 @@ impl EndpointStats {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) alpn: Option<Vec<u8>>,
-    pub(crate) peer_certificate: Option<Vec<u8>>,
+    /// Once the handshake is complete.
+    pub(crate) agreed: OnceLock<Agreed>,
     state: Mutex<State>,
     /// Rung at every change but datagrams.
     pub(crate) changed: Notify,
     pub(crate) datagram_arrived: Notify,
     /// Rung when `outgoing` has room again after it was full.
     pub(crate) datagram_room: Notify,
+}
+
+/// What the handshake came to.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    pub(crate) alpn: Option<Vec<u8>>,
+    pub(crate) peer_certificate: Option<Vec<u8>>,
+    pub(crate) version: u32,
+    pub(crate) cipher: Option<&'static str>,
+    pub(crate) resumed: bool,
+    pub(crate) retried: bool,
+    pub(crate) early_data: Option<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -109,6 +121,8 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 pub(crate) struct Incoming {
     pub(crate) id: StreamId,
+    /// Handed out before the handshake was complete.
+    pub(crate) early: bool,
     pub(crate) outbox: Option<Arc<Outbox>>,
     pub(crate) inbox: Arc<Inbox>,
 }
@@ -117,22 +131,32 @@ pub(crate) struct Incoming {
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) id: StreamId,
+    /// Opened before the handshake was complete.
+    pub(crate) early: bool,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) inbox: Option<Arc<Inbox>>,
 }
 
-/// A connection whose handshake is complete. Whoever takes it has to say [`super::door::Request::Released`] one day.
+/// A connection, as a rule with its handshake complete. Whoever takes it has to say [`super::door::Request::Released`] one
+/// day.
 #[derive(Debug)]
-pub(crate) struct Established {
+pub(crate) struct Entrance {
     pub(crate) id: ConnectionId,
     pub(crate) shared: Arc<Shared>,
 }
 
+/// A connection that was begun.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) entrance: Entrance,
+    /// A ticket of the last visit allows to send at once.
+    pub(crate) early: bool,
+}
+
 impl Shared {
-    pub(crate) fn new(alpn: Option<Vec<u8>>, peer_certificate: Option<Vec<u8>>) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            alpn,
-            peer_certificate,
+            agreed: OnceLock::new(),
             state: Mutex::default(),
             changed: Notify::new(),
             datagram_arrived: Notify::new(),

@@ -183,6 +183,29 @@ impl Connection {
         self.handshake.session.peer_certificate()
     }
 
+    /// Has our key replaced as soon as the protocol allows: once the handshake is confirmed, something under the key of
+    /// now was acknowledged, and the last change is some time ago. The peer follows.
+    ///
+    /// # Errors
+    /// If the connection is over.
+    pub fn update_keys(&mut self) -> Result<(), Refused> {
+        self.require_open()?;
+        self.update_keys = true;
+        Ok(())
+    }
+
+    /// The server was believed because of an earlier connection.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.handshake.session.resumed()
+    }
+
+    /// The name of the TLS cipher suite, once agreed.
+    #[must_use]
+    pub fn cipher(&self) -> Option<&'static str> {
+        self.handshake.session.cipher()
+    }
+
     /// Keying material bound to this connection (RFC 8446 §7.5); false before the handshake is complete.
     pub fn export_keying_material(&self, out: &mut [u8], label: &[u8], context: &[u8]) -> bool {
         self.handshake.session.export(out, label, context)

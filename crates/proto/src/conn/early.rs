@@ -6,7 +6,6 @@ use super::Connection;
 use super::packet::{SAMPLE_OFFSET, protect, room_for_frames, unprotect};
 use super::receive::{Arrival, Opened};
 use super::transmit::{Tag, Transmit};
-use crate::close::CloseFrame;
 use crate::crypto::DirectionKeys;
 use crate::error::Violation;
 use crate::event::Event;
@@ -16,7 +15,7 @@ use crate::path::{MTU_BASE, Path};
 use crate::space::Sent;
 use mpquic_base::{Ecn, PathId, Time};
 use mpquic_wire::header::{Long, LongHeader, LongKind};
-use mpquic_wire::{Code, TransportParameters, Writer, packet_number};
+use mpquic_wire::{TransportParameters, Writer, packet_number};
 
 /// A client's: for sealing, with the limits of the last visit. A server's: for opening.
 pub(super) struct Early {
@@ -61,6 +60,7 @@ impl Connection {
         if !self.role.is_client() {
             let until = now + (self.largest_pto() + self.config.max_ack_delay) * 3;
             self.early.iter_mut().for_each(|early| early.until = Some(until));
+            self.early_outcome = self.early.is_some().then_some(true);
             return Ok(());
         }
         let Some(early) = self.early.take() else { return Ok(()) };
@@ -72,17 +72,21 @@ impl Connection {
         if accepted && lowered {
             return Err(Violation::protocol("0-RTT was accepted under limits that then shrank"));
         }
+        self.early_outcome = Some(accepted);
         self.push_event(Event::EarlyData { accepted });
-        if accepted {
-            return Ok(());
-        }
-        self.again_early();
-        if lowered && self.streams.stats().open > 0 {
-            // What was opened and written may exceed the limits of today, and cannot be taken back.
-            let why = "the server refused 0-RTT and lowered its limits";
-            self.begin_close(now, CloseFrame::Transport { code: Code::NO_ERROR, why });
+        if !accepted {
+            self.disown_early();
         }
         Ok(())
+    }
+
+    /// RFC 9001 §4.6.2: the server has read nothing of what was said early. It is said again, within the limits that the
+    /// server has today; they may be lower than those of the last visit (RFC 9000 §7.4.1).
+    pub(super) fn disown_early(&mut self) {
+        self.again_early();
+        self.paths.iter_mut().for_each(|path| path.space.sent.disown());
+        let limits = self.peer.as_ref().map(|peer| super::setup::stream_limits(&peer.parameters));
+        self.streams.rewind(limits.as_ref());
     }
 
     /// RFC 9000 §17.2.5.3, RFC 9001 §4.6.2: everything that was sent early is sent again.

@@ -58,7 +58,8 @@ pub struct Connection {
     scid: Cid,
     /// The ID that the client chose for the server before it knew better.
     first_dcid: Cid,
-    /// What a client needs to begin again; the source ID of the Retry it followed and the token for its Initial packets.
+    /// What a client needs to begin again; the source ID of the Retry that it followed and the token for its Initial
+    /// packets.
     attempt: Option<Attempt>,
     retry_scid: Option<Cid>,
     initial_token: Vec<u8>,
@@ -69,6 +70,10 @@ pub struct Connection {
     handshake: Handshake,
     keys: Option<OneRttKeys>,
     early: Option<Early>,
+    /// What became of 0-RTT, if there was any, once the handshake is complete.
+    early_outcome: Option<bool>,
+    /// The application asked for new keys.
+    update_keys: bool,
     paths: Vec<Path>,
     path_ids: PathIds,
     cids: Cids,
@@ -144,6 +149,24 @@ impl Connection {
     #[must_use]
     pub fn is_established(&self) -> bool {
         self.handshake.is_complete() && self.close.is_open()
+    }
+
+    /// The version of QUIC that is spoken; settled once the handshake is complete.
+    #[must_use]
+    pub const fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The client proved its address by following a Retry.
+    #[must_use]
+    pub const fn is_retried(&self) -> bool {
+        self.retry_scid.is_some()
+    }
+
+    /// Whether 0-RTT data was taken by the server; `None` if there was none, and before the handshake is complete.
+    #[must_use]
+    pub const fn early_data(&self) -> Option<bool> {
+        self.early_outcome
     }
 
     /// The server has confirmed the handshake (or we are the server and it is complete).

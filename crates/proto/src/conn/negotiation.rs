@@ -105,8 +105,10 @@ impl Connection {
         self.cids.set_first_peer_cid(dcid);
         self.handshake = Handshake::new(session, keys, &mut self.rng);
         self.handshake.advance(&mut self.rng);
-        self.again_early();
-        self.early = None;
+        if self.early.take().is_some() {
+            self.disown_early();
+            self.early_outcome = Some(false);
+        }
         self.begin_early();
         Some(())
     }

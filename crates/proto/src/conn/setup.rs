@@ -40,6 +40,8 @@ pub(crate) struct Setup {
     pub(crate) token: Vec<u8>,
     /// Server only: a token proved the client's address; what makes tokens for its next visit.
     pub(crate) validated: bool,
+    /// Server only: our ID in the Retry that the client followed.
+    pub(crate) retry_scid: Option<Cid>,
     pub(crate) mint: Option<Mint>,
 }
 
@@ -124,7 +126,7 @@ impl Connection {
             scid: setup.scid,
             first_dcid: setup.first_dcid,
             attempt: setup.attempt,
-            retry_scid: None,
+            retry_scid: setup.retry_scid,
             initial_token: setup.token,
             grants: Grants::new(setup.mint),
             tokens_received: 0,
@@ -132,6 +134,8 @@ impl Connection {
             handshake,
             keys: None,
             early: None,
+            early_outcome: None,
+            update_keys: false,
             paths: vec![path],
             path_ids: PathIds::new(u32::from(config.max_paths)),
             cids: Cids::new(setup.scid, setup.reset_token, setup.dcid).with_resets(setup.resets),

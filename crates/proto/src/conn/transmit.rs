@@ -74,9 +74,10 @@ impl Connection {
             let patience = self.reordering_span();
             self.streams.tune(now, patience);
         }
-        let after = self.config.key_update_packets;
+        let after = if self.update_keys { 0 } else { self.config.key_update_packets };
         if self.keys.as_ref().is_some_and(|k| self.handshake.is_confirmed() && k.wants_update(now, after)) {
             self.keys.iter_mut().for_each(crate::keys::OneRttKeys::update);
+            self.update_keys = false;
         }
         if self.keys.as_ref().is_some_and(crate::keys::OneRttKeys::is_exhausted) {
             self.violate(now, crate::error::Violation::aead_limit());
@@ -362,7 +363,7 @@ impl Connection {
             return;
         }
         self.handshake.write_app(frames);
-        self.grants.write(now, &mut self.rng, frames);
+        self.grants.write(now, &mut self.rng, self.version, frames);
         for path in self.paths.iter_mut().filter(|p| p.closing.is_none()) {
             path.status.write(path.id, frames);
         }

@@ -112,8 +112,9 @@ impl Endpoint {
                     server_name: server_name.to_owned(),
                     negotiated: false,
                 }),
-                token: self.purse.take(server_name).unwrap_or_default(),
+                token: self.purse.take(server_name, version).unwrap_or_default(),
                 validated: false,
+                retry_scid: None,
                 mint: None,
             },
         );
@@ -202,6 +203,7 @@ impl Endpoint {
                 attempt: None,
                 token: Vec::new(),
                 validated: proof.validated,
+                retry_scid: proof.original.map(|_| long.dcid),
                 mint: Some(mint).filter(|_| self.gate.admission.new_tokens),
             },
         );
@@ -236,7 +238,7 @@ impl Endpoint {
             self.counters.refused += 1;
             return None;
         }
-        let proof = match mint.read(now, tuple.peer, &long.dcid, token) {
+        let proof = match mint.read(now, (long.version, tuple.peer), &long.dcid, token) {
             Reading::Retried { original } => Proof { validated: true, original: Some(original) },
             Reading::Returning { nonce } => Proof { validated: self.gate.spent.spend(nonce), original: None },
             Reading::Nothing => Proof { validated: false, original: None },
@@ -257,7 +259,7 @@ impl Endpoint {
             return Some(proof);
         }
         let scid = self.new_cid();
-        let token = mint.retry(now, &mut self.rng, tuple.peer, &long.dcid, &scid);
+        let token = mint.retry(now, &mut self.rng, (long.version, tuple.peer), &long.dcid, &scid);
         let unused = u8::try_from(self.rng.below(16)).unwrap_or(0);
         let packet = retry(&*mint.crypto, long, scid, &token, unused);
         self.answer(tuple, packet);

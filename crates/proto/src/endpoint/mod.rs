@@ -116,9 +116,14 @@ impl Endpoint {
         self.gate.admission = admission;
     }
 
-    /// Keeps a token of an earlier life ([`Event::TokenReceived`]) for the next connection to that server.
-    pub fn remember_token(&mut self, server_name: &str, token: Vec<u8>) {
-        self.purse.put(server_name, token);
+    /// Keeps a token of an earlier life ([`Endpoint::tokens`]) for the next connection of that version to that server.
+    pub fn remember_token(&mut self, server_name: &str, version: u32, token: Vec<u8>) {
+        self.purse.put(server_name, version, token);
+    }
+
+    /// The tokens that servers gave and that were not used yet: server, QUIC version, token. Oldest first.
+    pub fn tokens(&self) -> impl Iterator<Item = (&str, u32, &[u8])> {
+        self.purse.tokens()
     }
 
     #[must_use]
@@ -239,7 +244,7 @@ impl Endpoint {
             };
             if let Some(event) = entry.connection.next_event() {
                 if let (Event::TokenReceived(token), Some(name)) = (&event, &entry.server_name) {
-                    self.purse.put(name, token.clone());
+                    self.purse.put(name, entry.connection.version(), token.clone());
                 }
                 return Some((id, event));
             }

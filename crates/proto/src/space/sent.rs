@@ -131,6 +131,11 @@ impl SentRing {
         self.push(Sent::skipped(), &[]);
     }
 
+    /// Nothing sent so far can have been read: an acknowledgement of any of it is as good as one of a skipped number.
+    pub(crate) fn disown(&mut self) {
+        self.packets.iter_mut().for_each(|packet| packet.state = State::Skipped);
+    }
+
     pub(crate) fn get_mut(&mut self, pn: u64) -> Option<&mut Sent> {
         self.packets.get_mut(usize::try_from(pn.checked_sub(self.base)?).ok()?)
     }

@@ -119,6 +119,12 @@ impl Credit {
         self.used += n;
     }
 
+    /// The limit was another one all along, and was never reported.
+    pub(super) const fn replace(&mut self, limit: Option<u64>) {
+        self.limit = limit;
+        self.reported = None;
+    }
+
     /// Limits only grow; a smaller one is old news. True if this one was not.
     pub(super) fn raise(&mut self, limit: u64) -> bool {
         let grown = self.limit.is_none_or(|old| limit > old);

@@ -12,6 +12,7 @@ mod flow;
 mod peer;
 mod ready;
 mod recv;
+mod rewind;
 mod send;
 mod transmit;
 
@@ -134,6 +135,8 @@ struct Stream {
     recv: Option<Recv>,
     /// Opened here, or handed out by `accept`; before that the application hears nothing of it.
     known: bool,
+    /// Opened under limits that no longer hold: the peer may hear nothing of it yet.
+    withheld: bool,
     readable_pending: bool,
     listed: Listed,
 }
@@ -165,11 +168,16 @@ impl Tally {
 
 impl Stream {
     fn tally(&self) -> Tally {
-        let mut tally = Tally { control: u64::from(self.wants_control()), ..Tally::default() };
+        let mut tally = Tally::default();
+        if !self.withheld {
+            tally.control = u64::from(self.wants_control());
+        }
         if let Some(send) = &self.send {
-            tally.fresh = send.fresh();
-            tally.bare_fins = u64::from(send.bare_fin());
-            tally.again = send.again();
+            if !self.withheld {
+                tally.fresh = send.fresh();
+                tally.bare_fins = u64::from(send.bare_fin());
+                tally.again = send.again();
+            }
             tally.held = send.held();
             tally.moving = send.moving();
         }
@@ -204,6 +212,8 @@ struct Ours {
     /// Somebody was refused a stream since the limit last grew.
     refused: bool,
     available_pending: bool,
+    /// The first stream that is withheld; all behind it are as well.
+    withheld: Option<u64>,
 }
 
 /// Streams of one direction that the peer opens.
@@ -314,7 +324,7 @@ impl Streams {
         self.sums.exchange(&before, &after);
         let over = stream.is_done();
         if let Some(send) = &stream.send {
-            if send.wants_again() && !stream.listed.again {
+            if send.wants_again() && !stream.withheld && !stream.listed.again {
                 stream.listed.again = true;
                 self.again.push(send.priority, id);
             }
@@ -378,6 +388,7 @@ impl Streams {
                 Recv::new(stream_limit(&self.config.initial, local, id.dir()), self.config.stream_window_max)
             }),
             known: local,
+            withheld: false,
             readable_pending: false,
             listed: Listed::default(),
         };

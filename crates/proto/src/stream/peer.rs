@@ -46,6 +46,7 @@ impl Streams {
                 self.shared.events.push_back(StreamEvent::Available(dir));
             }
         }
+        self.release(dir);
     }
 
     /// Checks that the peer may speak of this half of the stream, and opens the stream if the frame does so.

@@ -239,6 +239,19 @@ impl Send {
         }
     }
 
+    /// Nothing that was sent has arrived, nor ever will: all of it is new again, under another limit.
+    pub(super) fn rewind(&mut self, limit: Option<u64>) {
+        self.credit = Credit::new(limit);
+        (self.lost, self.lost_bytes) = (RangeSet::new(), 0);
+        if matches!(self.fin, Fin::Sent | Fin::Lost) {
+            self.fin = Fin::Wanted;
+        }
+        if let Phase::Reset { due, .. } = &mut self.phase {
+            *due = true;
+            (self.written, self.acked) = (0, 0);
+        }
+    }
+
     fn fin_unsent(&self) -> bool {
         matches!(self.fin, Fin::Wanted | Fin::Lost)
     }

@@ -33,7 +33,7 @@ impl Streams {
 
     fn streams_blocked(&self, dir: Dir) -> Option<u64> {
         let ours = self.ours.get(dir);
-        ours.credit.blocked(ours.refused)
+        ours.credit.blocked(ours.refused || ours.withheld.is_some())
     }
 
     /// Writes every frame but STREAM, as far as they fit.

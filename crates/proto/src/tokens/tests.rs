@@ -31,11 +31,11 @@ fn a_client_keeps_the_newest_tokens_of_a_bounded_number_of_servers() {
     let mut purse = Purse::default();
     for n in 0..SERVERS_MAX + 1 {
         for m in 0..TOKENS_PER_SERVER + 2 {
-            purse.put(&n.to_string(), vec![u8::try_from(m).unwrap(); 9]);
+            purse.put(&n.to_string(), 1, vec![u8::try_from(m).unwrap(); 9]);
         }
     }
-    assert_eq!(purse.take("0"), None, "the oldest server made room");
-    let taken: Vec<_> = core::iter::from_fn(|| purse.take("1")).map(|t| t[0]).collect();
+    assert_eq!(purse.take("0", 1), None, "the oldest server made room");
+    let taken: Vec<_> = core::iter::from_fn(|| purse.take("1", 1)).map(|t| t[0]).collect();
     assert_eq!(taken, [5, 4, 3, 2]);
     assert!(purse.servers.len() <= SERVERS_MAX && purse.order.len() <= SERVERS_MAX);
 }
@@ -43,9 +43,22 @@ fn a_client_keeps_the_newest_tokens_of_a_bounded_number_of_servers() {
 #[test]
 fn a_token_too_long_to_repeat_is_not_kept() {
     let mut purse = Purse::default();
-    purse.put("a", vec![1; TOKEN_MAX + 1]);
-    purse.put("a", Vec::new());
-    assert_eq!(purse.take("a"), None);
-    purse.put("a", vec![1; TOKEN_MAX]);
-    assert!(purse.take("a").is_some());
+    purse.put("a", 1, vec![1; TOKEN_MAX + 1]);
+    purse.put("a", 1, Vec::new());
+    assert_eq!(purse.take("a", 1), None);
+    purse.put("a", 1, vec![1; TOKEN_MAX]);
+    assert!(purse.take("a", 1).is_some());
+}
+
+#[test]
+fn a_token_is_kept_for_its_own_version_of_quic() {
+    let mut purse = Purse::default();
+    purse.put("a", 1, vec![1; 9]);
+    purse.put("a", 2, vec![2; 9]);
+    purse.put("a", 1, vec![3; 9]);
+    let all: Vec<_> = purse.tokens().map(|(name, version, token)| (name, version, token[0])).collect();
+    assert_eq!(all, [("a", 1, 1), ("a", 2, 2), ("a", 1, 3)]);
+    assert_eq!(purse.take("a", 2), Some(vec![2; 9]));
+    assert_eq!(purse.take("a", 2), None);
+    assert_eq!([purse.take("a", 1), purse.take("a", 1)].map(|t| t.unwrap()[0]), [3, 1]);
 }

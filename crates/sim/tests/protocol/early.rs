@@ -30,7 +30,11 @@ fn returning(accepts: bool) -> (Duo, StreamId) {
 }
 
 fn with_server(server: TransportConfig, accepts: bool) -> (Duo, StreamId) {
-    let ticket = PlainTickets { remembered: Some(remembered().encode(Role::Server, None)), accepts: false };
+    with_ticket(remembered(), server, accepts)
+}
+
+fn with_ticket(remembered: TransportParameters, server: TransportConfig, accepts: bool) -> (Duo, StreamId) {
+    let ticket = PlainTickets { remembered: Some(remembered.encode(Role::Server, None)), accepts: false };
     let client = (TransportConfig::default(), Arc::new(ticket) as _);
     let server = (server, Arc::new(PlainTickets { remembered: None, accepts }) as _);
     let mut duo = Duo::with_crypto(client, server);
@@ -156,6 +160,112 @@ fn early_data_survives_a_change_of_version() {
     duo.wait(ms(500));
     assert!(duo.is_connected(), "{:?}", duo.client_ended());
     assert_eq!(heard(&mut duo), SAID);
+}
+
+/// Limits far below those that the client remembers.
+fn stingy() -> TransportConfig {
+    TransportConfig {
+        max_streams_uni: 1,
+        initial_stream_window: 1000,
+        stream_window_max: 1000,
+        initial_connection_window: 1500,
+        connection_window_max: 1500,
+        max_datagram_frame: 100,
+        ..TransportConfig::default()
+    }
+}
+
+/// What the server's application reads of each stream while time passes, in the order of the streams.
+fn heard_in_time(duo: &mut Duo, streams: usize) -> Vec<Vec<u8>> {
+    let (mut all, mut chunk) = (vec![Vec::new(); streams], [0; 4096]);
+    for _ in 0..400 {
+        duo.wait(ms(10));
+        while duo.server_connection().accept(Dir::Uni).is_some() {}
+        for (index, heard) in (0..).zip(&mut all) {
+            let id = StreamId::new(Role::Client, Dir::Uni, index);
+            while let Ok(Read::Data(n)) = duo.server_connection().read(id, &mut chunk) {
+                heard.extend(&chunk[..n]);
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn a_server_that_refuses_early_data_may_lower_its_limits() {
+    let (mut duo, _) = with_server(stingy(), false);
+    for _ in 1..4 {
+        let id = duo.connection().open(Dir::Uni).unwrap();
+        assert_eq!(duo.connection().write(id, SAID), Ok(SAID.len()));
+        duo.connection().finish(id).unwrap();
+    }
+    let all = heard_in_time(&mut duo, 4);
+    assert!(duo.is_connected(), "{:?} {:?}", duo.client_ended(), duo.server_ended());
+    assert_eq!(outcome(&duo), [false]);
+    assert!(all.iter().all(|heard| heard == SAID), "{:?}", all.iter().map(Vec::len).collect::<Vec<_>>());
+    assert_eq!(duo.connection().stream_stats().send_held, 0);
+    assert_eq!(duo.connection().stream_stats().open, 0);
+}
+
+#[test]
+fn streams_that_were_reset_or_left_empty_begin_anew_under_lower_limits_as_well() {
+    let (mut duo, first) = with_server(stingy(), false);
+    let early = duo.client_says();
+    let [second, third] = [(); 2].map(|()| duo.connection().open(Dir::Uni).unwrap());
+    duo.connection().reset(first, 7).unwrap();
+    duo.connection().write(second, SAID).unwrap();
+    duo.connection().reset(second, 8).unwrap();
+    duo.connection().finish(third).unwrap();
+    duo.tell_server(early);
+    for _ in 0..200 {
+        duo.wait(ms(10));
+        while let Some(id) = duo.server_connection().accept(Dir::Uni) {
+            let read = duo.server_connection().read(id, &mut [0; 10]);
+            let expected = [Err(Refused::Reset(7)), Err(Refused::Reset(8)), Ok(Read::End)];
+            assert_eq!(read, expected[usize::try_from(id.index()).unwrap()]);
+        }
+    }
+    assert!(duo.is_connected(), "{:?} {:?}", duo.client_ended(), duo.server_ended());
+    assert_eq!(duo.connection().stream_stats().open, 0);
+    assert_eq!(duo.server_connection().stream_stats().open, 0);
+}
+
+#[test]
+fn datagrams_too_large_for_a_server_that_refused_them_early_are_dropped() {
+    let mut before = remembered();
+    before.max_datagram_frame_size = 1000;
+    let (mut duo, _) = with_ticket(before, stingy(), false);
+    let first = duo.client_says();
+    duo.tell_server(first);
+    let answer = duo.server_says();
+    for len in [600, 50] {
+        duo.connection().send_datagram(&vec![50; len]).unwrap();
+    }
+    duo.tell_client(answer);
+    duo.wait(ms(300));
+    assert!(duo.is_connected(), "{:?} {:?}", duo.client_ended(), duo.server_ended());
+    assert_eq!(duo.connection().datagram_stats().dropped, 1);
+    assert_eq!(duo.server_connection().read_datagram(), Some(vec![50; 50]));
+}
+
+#[test]
+fn an_ack_of_early_data_that_was_refused_closes_the_connection() {
+    let (mut duo, _) = returning(false);
+    let first = duo.client_says();
+    assert!(first.iter().any(is_early));
+    let (PartialHeader::Long(hello), _) = PartialHeader::read(&first[0].bytes, 8).unwrap() else { panic!() };
+    duo.tell_server(first);
+    let answer = duo.server_says();
+    let like = Packet { bytes: [&[0x40][..], hello.scid.as_slice()].concat(), ..answer[0].clone() };
+    duo.tell_client(answer);
+    assert_eq!(outcome(&duo), [false]);
+    // Number 0 of path 0 was a 0-RTT packet.
+    let ack = [2, 0, 0, 0, 0];
+    duo.tell_client([Duo::forge_bytes(&like, Role::Server, PathId::ZERO, 5000, &ack)]);
+    assert!(matches!(
+        duo.client_ended(),
+        Some(CloseReason::Violation { code: Code::PROTOCOL_VIOLATION, .. })
+    ));
 }
 
 #[test]

@@ -232,7 +232,7 @@ fn a_token_is_good_for_every_host_that_the_connection_was_validated_at() {
         });
         let mut later = Duo::retrying(RetryPolicy::Always);
         later.now = duo.now;
-        later.client.remember_token("server", token.unwrap());
+        later.client.remember_token("server", mpquic_wire::header::VERSION_1, token.unwrap());
         later.connect_from(from.parse().unwrap());
         let first: Vec<_> =
             later.client_says().into_iter().filter(|p| p.tuple.local.port() == 4444).collect();
@@ -244,7 +244,7 @@ fn a_token_is_good_for_every_host_that_the_connection_was_validated_at() {
 #[test]
 fn a_token_of_another_server_counts_for_nothing() {
     let mut duo = Duo::retrying(RetryPolicy::Always);
-    duo.client.remember_token("server", vec![0x42; 80]);
+    duo.client.remember_token("server", mpquic_wire::header::VERSION_1, vec![0x42; 80]);
     duo.connect_from(client_address());
     duo.wait(ms(200));
     assert!(duo.is_connected());
