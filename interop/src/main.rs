@@ -38,6 +38,8 @@ fn main() -> ExitCode {
         h3::CASES.iter().for_each(|case| println!("{:<14}{}", case.name, case.about));
         return ExitCode::SUCCESS;
     }
+    // A panic ends one cell; where it was is worth a line, and how one got there is not.
+    std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     let choice = Choice { peers: arguments.peer, cases: arguments.case };
     let quic = if arguments.only_h3 { Vec::new() } else { run(&choice, tell) };
     let h3 = h3::run(&arguments.h3, &choice, tell);

@@ -82,7 +82,7 @@ fn play(peer: &'static Stack, role: Role, case: &'static Case) -> Outcome {
 fn on_this_thread(pair: &Pair, case: &Case) -> Result<String, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let tasks = tokio::task::LocalSet::new();
-    let result = tasks.block_on(&runtime, tokio::time::timeout(CELL_MAX, (case.run)(pair)));
+    let result = tasks.block_on(&runtime, async { tokio::time::timeout(CELL_MAX, (case.run)(pair)).await });
     result.unwrap_or_else(|_| Err(format!("it took longer than {} s", CELL_MAX.as_secs()).into()))
 }
 

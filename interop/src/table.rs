@@ -86,7 +86,7 @@ pub fn text(title: &str, cells: &[Cell]) -> String {
     let mut out = String::new();
     let mut print = |name: &str, fields: Vec<&str>| {
         let fields: String =
-            fields.iter().enumerate().map(|(i, field)| format!("  {field:>1$}", width(i))).collect();
+            fields.iter().enumerate().map(|(i, field)| format!("  {field:>0$}", width(i))).collect();
         // Writing to a string cannot fail.
         writeln!(out, "{name:<first$}{fields}").ok();
     };
@@ -109,7 +109,7 @@ pub fn remarks(cells: &[Cell]) -> String {
 }
 
 fn line(cells: &[Cell], row: &str, columns: &[(String, String)]) -> Vec<String> {
-    let find = |column| cells.iter().find(|cell| cell.case == row && cell.column() == *column);
+    let find = |column: &(String, String)| cells.iter().find(|cell| cell.case == row && cell.column() == *column);
     columns.iter().map(|column| find(column).map_or_else(String::new, Cell::short)).collect()
 }
 

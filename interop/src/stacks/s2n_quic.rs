@@ -11,7 +11,7 @@ use s2n_quic::connection::{Error, Handle, StreamAcceptor};
 use s2n_quic::provider::datagram::default::{self as datagram, Receiver, Sender};
 use s2n_quic::provider::endpoint_limits::{ConnectionAttempt, Limiter, Outcome};
 use s2n_quic::provider::limits::Limits;
-use s2n_quic::provider::stateless_reset_token::Generator;
+use s2n_quic::provider::stateless_reset_token::{self, Generator};
 use s2n_quic::provider::{io, tls};
 use s2n_quic::stream::BidirectionalStream;
 use s2n_quic::{Client, Server};
@@ -125,6 +125,15 @@ struct Tokens(hmac::Key);
 impl Tokens {
     fn new(terms: &Terms) -> Self {
         Self(hmac::Key::new(hmac::HMAC_SHA256, &terms.secret.unwrap_or([1; 32])))
+    }
+}
+
+impl stateless_reset_token::Provider for Tokens {
+    type Generator = Self;
+    type Error = std::convert::Infallible;
+
+    fn start(self) -> Result<Self, Self::Error> {
+        Ok(self)
     }
 }
 
