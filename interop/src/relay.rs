@@ -9,8 +9,10 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::sleep;
 
 /// Larger than any datagram.
 const DATAGRAM_MAX: usize = 1 << 16;
@@ -46,6 +48,7 @@ pub struct Seen {
 enum Order {
     Rebind,
     Redirect(SocketAddr),
+    Delay(Duration),
 }
 
 #[derive(Debug)]
@@ -65,7 +68,7 @@ impl Relay {
         let address = front.local_addr()?;
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (orders, inbox) = unbounded_channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let noted = Arc::clone(&seen);
         let thread = std::thread::Builder::new().name("relay".into()).spawn(move || {
             // Its sockets are gone only when the test is: nobody is left to be told.
@@ -95,6 +98,11 @@ impl Relay {
         self.order(Order::Redirect(server));
     }
 
+    /// From now on every datagram to the client takes that long, one after the other.
+    pub fn delay(&self, by: Duration) {
+        self.order(Order::Delay(by));
+    }
+
     fn order(&self, order: Order) {
         // If the thread has ended, the test fails for want of answers.
         self.orders.as_ref().and_then(|orders| orders.send(order).ok());
@@ -116,7 +124,7 @@ async fn forward(
 ) -> io::Result<()> {
     let front = UdpSocket::from_std(front)?;
     let mut back = UdpSocket::from_std(bind()?)?;
-    let mut client = None;
+    let (mut client, mut delay) = (None, Duration::ZERO);
     let (mut up, mut down) = (vec![0; DATAGRAM_MAX], vec![0; DATAGRAM_MAX]);
     loop {
         tokio::select! {
@@ -126,6 +134,7 @@ async fn forward(
                     locked(seen).rebinds += 1;
                 }
                 Some(Order::Redirect(to)) => server = to,
+                Some(Order::Delay(by)) => delay = by,
                 None => return Ok(()),
             },
             // A refusal is about a datagram sent earlier, to a port that is closed by now.
@@ -136,6 +145,9 @@ async fn forward(
             },
             arrived = back.recv_from(&mut down) => if let (Ok((len, _)), Some(client)) = (arrived, client) {
                 locked(seen).down.note(&down[..len]);
+                if !delay.is_zero() {
+                    sleep(delay).await;
+                }
                 front.send_to(&down[..len], client).await.ok();
             },
         }

@@ -109,7 +109,8 @@ pub fn remarks(cells: &[Cell]) -> String {
 }
 
 fn line(cells: &[Cell], row: &str, columns: &[(String, String)]) -> Vec<String> {
-    let find = |column: &(String, String)| cells.iter().find(|cell| cell.case == row && cell.column() == *column);
+    let find =
+        |column: &(String, String)| cells.iter().find(|cell| cell.case == row && cell.column() == *column);
     columns.iter().map(|column| find(column).map_or_else(String::new, Cell::short)).collect()
 }
 

@@ -7,7 +7,7 @@ use base64::Engine;
 use clap::Parser;
 use core::sync::atomic::{AtomicU64, Ordering};
 use http::{HeaderValue, Method, Response, StatusCode};
-use mpquic::{Connection, Endpoint, Identity, ServerConfig, TransportConfig};
+use mpquic::{Admission, Connection, Endpoint, Identity, RetryPolicy, ServerConfig, TransportConfig};
 use mpquic_h3::{ALPN, BodyReceiver, BodySender, Request, Server, code};
 use std::error::Error;
 use std::net::SocketAddr;
@@ -39,6 +39,9 @@ struct Arguments {
     /// The largest UDP payload to send, in bytes.
     #[arg(long, default_value_t = 1452, value_parser = clap::value_parser!(u16).range(1200..))]
     max_udp_payload: u16,
+    /// Demand of every client to prove its address first (a Retry).
+    #[arg(long)]
+    retry: bool,
 }
 
 #[derive(Default)]
@@ -75,7 +78,9 @@ async fn main() -> Result<(), Failure> {
         max_streams_bidi: REQUESTS_MAX,
         ..TransportConfig::default()
     };
+    let retry = if arguments.retry { RetryPolicy::Always } else { Admission::default().retry };
     let config = ServerConfig::new(identity, &[ALPN])?.transport(transport);
+    let config = config.admission(Admission { retry, ..Admission::default() });
     let endpoint = Endpoint::server(config, &arguments.listen)?;
     for address in endpoint.local_addrs() {
         println!("listening on {address}");

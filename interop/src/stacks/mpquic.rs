@@ -86,7 +86,8 @@ impl Endpoint for Ours {
         Box::pin(async move {
             let config = self.config.as_ref().ok_or("a server does not connect")?;
             let connecting = self.endpoint.connect(config, NAME, self.address()?, server);
-            let connection = connecting.into_early().await.map_err(|_| "our client has no ticket for 0-RTT")?;
+            let connection =
+                connecting.into_early().await.map_err(|_| "our client has no ticket for 0-RTT")?;
             Ok(Box::new(Open(connection)) as _)
         })
     }

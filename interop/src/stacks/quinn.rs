@@ -7,6 +7,7 @@ use bytes::Bytes;
 use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub const QUINN: Stack =
     Stack { name: "quinn", server: quinn_ends::server, client: quinn_ends::client, lacks: quinn_lacks };
@@ -32,18 +33,32 @@ fn free_port() -> Result<UdpSocket, Failure> {
     Ok(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?)
 }
 
+/// RFC 9001 §5.2: Initial packets use AES-128-GCM whatever else is agreed on.
+fn initial_suite() -> Result<rustls::quic::Suite, Failure> {
+    let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256.tls13();
+    Ok(suite.and_then(rustls::Tls13CipherSuite::quic_suite).ok_or("rustls has no AES-128-GCM for QUIC")?)
+}
+
+fn random_id() -> [u8; 8] {
+    let mut id = [0; 8];
+    aws_lc_rs::rand::fill(&mut id).expect("the system has random numbers");
+    id
+}
+
 macro_rules! ends {
-    ($ends:ident, $quic:ident) => {
+    // The third is what has to be around the maker of connection IDs.
+    ($ends:ident, $quic:ident, $maker:path) => {
         mod $ends {
             use super::*;
             use $quic::crypto::rustls::{QuicClientConfig, QuicServerConfig};
             use $quic::{
-                ClientConfig, ConnectionError, EndpointConfig, MtuDiscoveryConfig, ServerConfig,
-                TokioRuntime, TransportConfig, VarInt, ZeroRttAccepted,
+                ClientConfig, ConnectionError, ConnectionId, ConnectionIdGenerator, EndpointConfig,
+                MtuDiscoveryConfig, ServerConfig, TokioRuntime, TransportConfig, VarInt, ZeroRttAccepted,
             };
 
             pub(super) fn server(trust: &Trust, terms: &Terms) -> Result<Box<dyn Endpoint>, Failure> {
-                let tls = QuicServerConfig::try_from(trust.rustls_server(terms))?;
+                let tls =
+                    QuicServerConfig::with_initial(Arc::new(trust.rustls_server(terms)), initial_suite()?)?;
                 let mut config = ServerConfig::with_crypto(Arc::new(tls));
                 config.transport_config(transport(terms));
                 let endpoint = $quic::Endpoint::new(
@@ -56,7 +71,8 @@ macro_rules! ends {
             }
 
             pub(super) fn client(trust: &Trust, terms: &Terms) -> Result<Box<dyn Endpoint>, Failure> {
-                let tls = QuicClientConfig::try_from(trust.rustls_client(terms))?;
+                let tls =
+                    QuicClientConfig::with_initial(Arc::new(trust.rustls_client(terms)), initial_suite()?)?;
                 let mut config = ClientConfig::new(Arc::new(tls));
                 config.transport_config(transport(terms));
                 let endpoint =
@@ -73,7 +89,29 @@ macro_rules! ends {
                     None => EndpointConfig::default(),
                 };
                 config.max_udp_payload_size(terms.payload)?;
+                if terms.secret.is_some() {
+                    // A server that is started again knows nothing of the key that its IDs carry by default, and drops
+                    // packets for IDs of its former life instead of resetting them.
+                    config
+                        .cid_generator($maker(|| -> Box<dyn ConnectionIdGenerator> { Box::new(RandomIds) }));
+                }
                 Ok(config)
+            }
+
+            struct RandomIds;
+
+            impl ConnectionIdGenerator for RandomIds {
+                fn generate_cid(&mut self) -> ConnectionId {
+                    ConnectionId::new(&random_id())
+                }
+
+                fn cid_len(&self) -> usize {
+                    random_id().len()
+                }
+
+                fn cid_lifetime(&self) -> Option<Duration> {
+                    None
+                }
             }
 
             fn transport(terms: &Terms) -> Arc<TransportConfig> {
@@ -119,9 +157,7 @@ macro_rules! ends {
                 }
 
                 fn connect(&self, server: SocketAddr) -> Later<'_, Box<dyn Connection>> {
-                    Box::pin(
-                        async move { Ok(Open::boxed(self.begin(server)?.await?, None)) },
-                    )
+                    Box::pin(async move { Ok(Open::boxed(self.begin(server)?.await?, None)) })
                 }
 
                 fn connect_early(&self, server: SocketAddr) -> Later<'_, Box<dyn Connection>> {
@@ -214,5 +250,5 @@ macro_rules! ends {
     };
 }
 
-ends!(quinn_ends, quinn);
-ends!(noq_ends, noq);
+ends!(quinn_ends, quinn, std::convert::identity);
+ends!(noq_ends, noq, Arc::new);
