@@ -109,7 +109,7 @@ pub const ALL: &[Case] = &[
     case!(
         "rebinding",
         Rebinding,
-        "the client's port changes under way, in the middle of 10 MB each way",
+        "the client's port changes three times in the middle of 20 MB up",
         rebinding
     ),
     case!("multipath", Multipath, "50 MB over two paths at once", two_paths),
@@ -196,7 +196,9 @@ async fn retry(pair: &Pair) -> Result<String, Failure> {
     let opened = meeting.open().await?;
     opened.exchange(SMALL).await?;
     let seen = meeting.relay()?.seen();
-    expect(seen.down.retry == 1, || format!("{} Retry packets passed", seen.down.retry))?;
+    // A first flight of two datagrams may be answered twice; a client follows one of the answers.
+    let asked = 1..=seen.up.initial;
+    expect(asked.contains(&seen.down.retry), || format!("{} Retry packets passed", seen.down.retry))?;
     meeting.finish(opened).await
 }
 
@@ -320,10 +322,11 @@ async fn rebinding(pair: &Pair) -> Result<String, Failure> {
     let meeting = Meeting::relayed(pair, &Terms::default())?;
     let opened = meeting.open().await?;
     let relay = meeting.relay()?;
-    let load = Load { up: BULK, down: BULK };
+    // Upwards: a client that only downloads may have nothing to say after the change, and then nobody learns of it.
+    let load = Load::up(2 * BULK);
     let watch = async {
-        for share in [BULK / 4, BULK, BULK + BULK / 2] {
-            while relay.seen().up.bytes + relay.seen().down.bytes < share {
+        for share in [BULK / 2, BULK, BULK + BULK / 2] {
+            while relay.seen().up.bytes < share {
                 sleep(Duration::from_millis(1)).await;
             }
             relay.rebind();

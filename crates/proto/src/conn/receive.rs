@@ -25,6 +25,8 @@ pub(crate) struct Arrival {
     pub(crate) tuple: FourTuple,
     pub(crate) ecn: Ecn,
     pub(crate) path: PathId,
+    /// Bytes of the whole datagram.
+    pub(crate) len: usize,
     /// Sequence number of our connection ID on it; `None` for the client's own first choice.
     pub(crate) cid_seq: Option<u64>,
 }
@@ -307,12 +309,12 @@ impl Connection {
         path.on_packet_received();
         path.space.acks.on_packet(now, opened.pn, taken.eliciting, ecn, Some(self.config.max_ack_delay));
         if newest && !taken.probing {
-            self.follow_peer(now, slot, opened.arrival.tuple, payload.len());
+            self.follow_peer(now, slot, opened.arrival);
         }
     }
 
     /// RFC 9000 §9.3: a server follows its client to a new address and has it proven.
-    fn follow_peer(&mut self, now: Time, slot: usize, tuple: FourTuple, received: usize) {
+    fn follow_peer(&mut self, now: Time, slot: usize, Arrival { tuple, len, .. }: Arrival) {
         let pto = self.validation_pto();
         let path = &mut self.paths[slot];
         if path.tuple.peer == tuple.peer || self.role.is_client() || path.closing.is_some() {
@@ -320,7 +322,8 @@ impl Connection {
         }
         // RFC 9000 §9.4: a mere change of port is most likely a NAT's; the path behind it is the same.
         let same_host = path.tuple.peer.ip() == tuple.peer.ip();
-        path.on_address_change(now, tuple, pto, received);
+        // RFC 9000 §8.1: the whole datagram earns its sender an answer, not only what it says.
+        path.on_address_change(now, tuple, pto, len);
         if !same_host {
             path.recovery.restart(self.config.initial_rtt, self.config.new_controller());
             // What went to the old address would fill the new one's window.

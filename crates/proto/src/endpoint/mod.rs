@@ -166,7 +166,8 @@ impl Endpoint {
         let Some((id, path, cid_seq)) = route else {
             return self.on_stranger(now, received, datagram);
         };
-        let arrival = Arrival { tuple: received.tuple, ecn: received.ecn, path, cid_seq };
+        let len = datagram.len();
+        let arrival = Arrival { tuple: received.tuple, ecn: received.ecn, path, len, cid_seq };
         if let Some(entry) = self.connections.get_mut(id) {
             entry.connection.receive(now, arrival, datagram);
             if entry.connection.is_established()
