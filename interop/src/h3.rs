@@ -215,7 +215,8 @@ fn against_aioquic(tools: &Tools, programs: &Path, wish: &Wish) -> Result<String
     server.args(["--max-datagram-size", &wish.payload.to_string()]);
     server.args(wish.retry.then_some("--retry")).args(wish.v2.then_some("--v2"));
     let server = Serving::start(server)?;
-    ask(programs, &folder, &server, "SHA-256 ", wish)?;
+    let post = if wish.parallel >= 1_000 { Some(SMALL_LEN_AIOQUIC) } else { wish.post };
+    ask(programs, &folder, &server, "SHA-256 ", &Wish { post, ..*wish })?;
     Ok(String::new())
 }
 

@@ -120,10 +120,7 @@ impl Bridge {
             }),
             Request::Export { connection, len, label, context, reply } => {
                 self.on_link(cx, connection, |_, conn| {
-                    let mut out = vec![0; len];
-                    let exported = conn.export_keying_material(&mut out, &label, &context);
-                    let refused = Error::Refused(mpquic_proto::Refused::NotAllowed);
-                    reply.send(if exported { Ok(out) } else { Err(refused) }).ok();
+                    reply.send(export(conn, len, &label, &context)).ok();
                 });
             }
             Request::UpdateKeys { connection, reply } => self.on_link(cx, connection, |_, conn| {
@@ -150,10 +147,7 @@ impl Bridge {
                 self.on_link(cx, id, |_, conn| conn.close(now, code, &reason));
             }
             Request::Released(id) => self.on_link(cx, id, |link, conn| link.on_released(now, conn)),
-            Request::Stats { reply } => {
-                let stats = EndpointStats::new(cx.counters(), cx.endpoint_counters());
-                reply.send(Ok(stats)).ok();
-            }
+            Request::Stats { reply } => tell_stats(cx, reply),
             Request::Shutdown => self.shut_down(cx),
         }
     }
@@ -310,6 +304,22 @@ impl Bridge {
             self.stop.store(true, Ordering::Release);
         }
     }
+}
+
+fn tell_stats(cx: &Cx<'_>, reply: Reply<EndpointStats>) {
+    // Nobody may be waiting any more.
+    reply.send(Ok(EndpointStats::new(cx.counters(), cx.endpoint_counters()))).ok();
+}
+
+fn export(
+    connection: &mpquic_proto::Connection,
+    len: usize,
+    label: &[u8],
+    context: &[u8],
+) -> Result<Vec<u8>, Error> {
+    let mut out = vec![0; len];
+    let exported = connection.export_keying_material(&mut out, label, context);
+    if exported { Ok(out) } else { Err(Error::Refused(mpquic_proto::Refused::NotAllowed)) }
 }
 
 impl App for Bridge {
