@@ -168,6 +168,9 @@ fn lacks(peer: Peer, role: Role, wish: &Wish) -> Option<&'static str> {
     match (peer, role) {
         (Peer::Aioquic, Role::Client) => None,
         (Peer::Aioquic, Role::Server) if wish.chacha => Some("tried with its client"),
+        (Peer::Aioquic, Role::Server) if wish.parallel >= 1_000 => {
+            Some("with a thousand requests of ours at once the connection falls silent: not understood yet")
+        }
         (_, _) if wish.chacha => Some("neither our example client nor Chromium lets one choose the cipher"),
         (Peer::Chromium, _) if wish.v2 => Some("Chromium speaks version 1 only"),
         (_, _) if wish.key_update => Some("only aioquic's client has a key update to ask for"),
@@ -215,8 +218,7 @@ fn against_aioquic(tools: &Tools, programs: &Path, wish: &Wish) -> Result<String
     server.args(["--max-datagram-size", &wish.payload.to_string()]);
     server.args(wish.retry.then_some("--retry")).args(wish.v2.then_some("--v2"));
     let server = Serving::start(server)?;
-    let post = if wish.parallel >= 1_000 { Some(SMALL_LEN_AIOQUIC) } else { wish.post };
-    ask(programs, &folder, &server, "SHA-256 ", &Wish { post, ..*wish })?;
+    ask(programs, &folder, &server, "SHA-256 ", wish)?;
     Ok(String::new())
 }
 
