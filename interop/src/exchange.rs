@@ -4,6 +4,7 @@
 //! the upload and its end. The server answers with the bytes received as a `u64`, then the download and its end.
 
 use std::io;
+use std::sync::LazyLock;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The application protocol of the handshake.
@@ -48,6 +49,8 @@ impl Load {
 
 /// The period of the content: a prime, so that no packet, page or window boundary repeats with it.
 const PERIOD: usize = 65_521;
+
+static CONTENT: LazyLock<Content> = LazyLock::new(Content::default);
 
 /// What every byte of a transfer must be.
 #[derive(Debug)]
@@ -137,7 +140,7 @@ pub async fn answer(mut send: impl AsyncWrite + Unpin, mut recv: impl AsyncRead 
 }
 
 async fn write_content(send: &mut (impl AsyncWrite + Unpin), total: u64) -> io::Result<()> {
-    let content = Content::default();
+    let content = &*CONTENT;
     let mut sent = 0;
     while sent < total {
         let piece = content.piece(sent, total);
@@ -148,7 +151,7 @@ async fn write_content(send: &mut (impl AsyncWrite + Unpin), total: u64) -> io::
 }
 
 async fn read_content(recv: &mut (impl AsyncRead + Unpin)) -> io::Result<u64> {
-    let content = Content::default();
+    let content = &*CONTENT;
     let mut buffer = vec![0; 64 * 1024];
     let mut got = 0;
     loop {

@@ -1,41 +1,28 @@
-//! The stacks, each as a server and as a client of the [`exchange`](crate::exchange).
+//! The stacks, each as a server and as a client.
 
 pub mod mpquic;
-pub mod noq;
+#[cfg(feature = "quiche")]
+pub mod quiche;
 pub mod quinn;
+#[cfg(feature = "s2n-quic")]
+pub mod s2n_quic;
 
-use core::fmt;
+use crate::stack::Stack;
 
-/// UDP payload bytes that one end counted on one path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moved {
-    pub path: u32,
-    pub sent: u64,
-    pub received: u64,
-}
+/// Who meets us, in the order of the table.
+pub const PEERS: &[Stack] = &[
+    quinn::QUINN,
+    #[cfg(feature = "s2n-quic")]
+    s2n_quic::STACK,
+    #[cfg(feature = "quiche")]
+    quiche::STACK,
+    quinn::NOQ,
+];
 
-impl fmt::Display for Moved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "path {}: {:>11} bytes sent, {:>11} received", self.path, self.sent, self.received)
-    }
-}
-
-/// Prints what both ends counted and checks that every path of both carried at least `share` in one direction, and
-/// all together the whole `load`.
-///
-/// # Panics
-/// If not.
-pub fn compare(load: crate::exchange::Load, paths: usize, share: u64, ends: [(&str, Vec<Moved>); 2]) {
-    println!("{load:?}");
-    for (who, moved) in ends {
-        for path in &moved {
-            println!("{who:>8} {path}");
-        }
-        assert_eq!(moved.len(), paths, "{who} used another number of paths");
-        let (sent, received) = moved.iter().fold((0, 0), |(s, r), m| (s + m.sent, r + m.received));
-        assert!(sent.max(received) > load.up.max(load.down), "{who} counted less than was moved");
-        for path in moved {
-            assert!(path.sent.max(path.received) > share, "{who}: too little on path {}", path.path);
-        }
-    }
-}
+/// Peers that this program was built without, and why one may do that.
+pub const ABSENT: &[(&str, &str)] = &[
+    #[cfg(not(feature = "s2n-quic"))]
+    ("s2n-quic", "built without --features s2n-quic"),
+    #[cfg(not(feature = "quiche"))]
+    ("quiche", "built without --features quiche (it needs cmake, a C++ compiler and libclang)"),
+];

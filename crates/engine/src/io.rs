@@ -57,6 +57,24 @@ pub trait Io {
     fn calls(&self) -> u64 {
         0
     }
+
+    /// What went through the sockets so far, those included that are gone.
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
+    }
+}
+
+/// What went through sockets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// System calls that sent or tried to.
+    pub send_calls: u64,
+    pub datagrams_sent: u64,
+    /// Bytes of the largest datagram sent.
+    pub largest_sent: u64,
+    /// System calls that received or tried to.
+    pub receive_calls: u64,
+    pub datagrams_received: u64,
 }
 
 /// What became of a batch.

@@ -19,7 +19,7 @@ mod thread;
 mod vigil;
 
 pub use app::{App, Cx, SocketChange};
-pub use io::{Io, SendOutcome};
+pub use io::{Io, SendOutcome, Traffic};
 pub use post::Post;
 pub use shard::{Budget, Next, Shard, ShardCounters, ShardStats};
 pub use sockets::SocketIo;

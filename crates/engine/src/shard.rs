@@ -8,7 +8,7 @@
 //! behind a full socket, gone. Each ends in exactly one fate, which goes back to its connection at once.
 
 use crate::app::{App, Cx, Holds, SocketChange, SocketWish};
-use crate::io::{Io, SendOutcome};
+use crate::io::{Io, SendOutcome, Traffic};
 use crate::post::{Mail, Post};
 use core::time::Duration;
 use mpquic_base::{Rate, Time};
@@ -65,6 +65,10 @@ pub struct ShardCounters {
     pub taken_over: u64,
     /// Of the forwarded ones, those that were lost because the other shard's box was full.
     pub forward_dropped: u64,
+    /// Datagrams that left although they were larger than their connection may send.
+    pub over_limit: u64,
+    /// What the sockets counted themselves.
+    pub traffic: Traffic,
 }
 
 /// What a shard has done so far and what it holds.
@@ -162,6 +166,7 @@ impl<A: App> Shard<A> {
         more |= self.tell(now, budget.events) > 0;
         self.app.on_turn_end();
         self.counters.system_calls = io.calls();
+        self.counters.traffic = io.traffic();
         if more { Next::Now } else { self.next(io.now()) }
     }
 
@@ -343,6 +348,7 @@ impl<A: App> Shard<A> {
                 self.counters.sent += 1;
                 let datagrams = packet.len.div_ceil(usize::from(packet.segment.max(1)));
                 self.counters.datagrams_sent += datagrams as u64;
+                self.counters.over_limit += self.over_limit(&packet);
             }
             Fate::Failed | Fate::Unreachable | Fate::TooLarge => self.counters.failed += 1,
             Fate::Cancelled => self.counters.cancelled += 1,
@@ -352,6 +358,13 @@ impl<A: App> Shard<A> {
         if let Some(id) = connection {
             self.endpoint.settle(now, id, tag, fate);
         }
+    }
+
+    /// How many datagrams of a packet are larger than what its connection may send: none, unless something is wrong.
+    fn over_limit(&self, packet: &Packet<Ticket>) -> u64 {
+        let connection = packet.tag.connection.and_then(|id| self.endpoint.peek(id));
+        let limit = connection.map_or(u16::MAX, mpquic_proto::Connection::max_udp_payload);
+        larger_than(limit, packet.len, packet.segment) as u64
     }
 
     /// Has connections write packets until they have nothing to say, the pool is empty or the budget is spent. Returns
@@ -425,6 +438,13 @@ impl<A: App> Shard<A> {
             None => Next::Idle,
         }
     }
+}
+
+/// How many of the datagrams that `len` bytes are cut into are larger than `limit`.
+fn larger_than(limit: u16, len: usize, segment: u16) -> usize {
+    let (limit, segment) = (usize::from(limit), usize::from(segment.max(1)));
+    let whole = if segment > limit { len / segment } else { 0 };
+    whole + usize::from(len % segment > limit)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Owns which socket a source address means, and which sockets are worth a system call: one is read only while the
 //! poller says that something waits there, and is not written to between a refusal and the poller's all-clear.
 
-use crate::io::{Io, SendOutcome};
+use crate::io::{Io, SendOutcome, Traffic};
 use crate::vigil::Vigil;
 use mpquic_base::{Duration, Ecn, FourTuple, Rate, Time};
 use mpquic_net::{Batch, Clock, Poller, ReceiveBatch, Socket, Waker, serves};
@@ -26,8 +26,8 @@ pub struct SocketIo {
     with_room: Vec<u16>,
     /// Changes of what is waited for.
     changes: u64,
-    /// System calls of sockets that are gone.
-    past_calls: u64,
+    /// Of sockets that are gone.
+    past: Traffic,
 }
 
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl SocketIo {
             vigil: Vigil::default(),
             with_room: Vec::new(),
             changes: 0,
-            past_calls: 0,
+            past: Traffic::default(),
         };
         sockets.into_iter().try_for_each(|socket| io.add_socket(socket))?;
         Ok(io)
@@ -213,24 +213,32 @@ impl Io for SocketIo {
         let bound = |p: &Option<Port>| p.as_ref().is_some_and(|p| p.socket.local_addr() == local);
         let index = self.ports.iter().position(bound)?;
         let port = self.ports[index].take()?;
-        self.past_calls += port.calls();
+        self.past = self.past.with(&port.socket);
         // Closing, which follows, would end the watch as well.
         self.poller.remove(&port.socket).ok();
         u16::try_from(index).ok()
     }
 
     fn calls(&self) -> u64 {
-        self.poller.calls()
-            + self.changes
-            + self.past_calls
-            + self.ports.iter().flatten().map(Port::calls).sum::<u64>()
+        let Traffic { send_calls, receive_calls, .. } = self.traffic();
+        self.poller.calls() + self.changes + send_calls + receive_calls
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.ports.iter().flatten().fold(self.past, |sum, port| sum.with(&port.socket))
     }
 }
 
-impl Port {
-    fn calls(&self) -> u64 {
-        let stats = self.socket.stats();
-        stats.send_calls + stats.receive_calls
+impl Traffic {
+    fn with(self, socket: &Socket) -> Self {
+        let stats = socket.stats();
+        Self {
+            send_calls: self.send_calls + stats.send_calls,
+            datagrams_sent: self.datagrams_sent + stats.datagrams_sent,
+            largest_sent: self.largest_sent.max(stats.largest_sent),
+            receive_calls: self.receive_calls + stats.receive_calls,
+            datagrams_received: self.datagrams_received + stats.datagrams_received,
+        }
     }
 }
 

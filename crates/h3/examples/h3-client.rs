@@ -11,11 +11,16 @@ use std::error::Error;
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::Instant;
 
 const CHUNK: usize = 64 * 1024;
+/// RFC 9369 §3.1.
+const VERSION_2: u32 = 0x6b33_43cf;
+/// The longest content of each of several responses at once.
+const PARALLEL_CONTENT_MAX: usize = 64 << 20;
 
 /// Fetches or posts over HTTP/3.
 #[derive(Parser)]
@@ -41,6 +46,12 @@ struct Arguments {
     /// Where to write the response's content; the standard output otherwise.
     #[arg(short, long)]
     output: Option<PathBuf>,
+    /// Make the request that many times at once. All responses have to have the same content, which is written once.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    parallel: u16,
+    /// Speak QUIC version 2 (RFC 9369) and no other.
+    #[arg(long)]
+    v2: bool,
 }
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -53,16 +64,26 @@ async fn main() -> Result<(), Failure> {
     let has_content = arguments.data_binary.is_some();
     let default = if has_content { Method::POST } else { Method::GET };
     let method = arguments.request.unwrap_or(default);
-    let mut head = Request::builder().method(method).uri(&arguments.url).header("user-agent", "h3-client");
+    let head = Request::builder().method(method).uri(&arguments.url).header("user-agent", "h3-client");
+    let mut head = head.body(())?;
     let content = match arguments.data_binary {
         Some(data) => Some(Content::open(data).await?),
         None => None,
     };
     if let Some(length) = content.as_ref().and_then(|content| content.length) {
-        head = head.header("content-length", length);
+        head.headers_mut().insert("content-length", length.into());
     }
     let start = Instant::now();
-    let (send, recv) = client.request(head.body(())?).await?.split();
+    if arguments.parallel > 1 {
+        let content = match content {
+            Some(content) => content.read().await?,
+            None => Vec::new(),
+        };
+        let received = at_once(&client, &head, content.into(), arguments.parallel).await?;
+        eprintln!("{} responses in {:.3} s", arguments.parallel, start.elapsed().as_secs_f64());
+        return Ok(sink(arguments.output)?.write_all(&received)?);
+    }
+    let (send, recv) = client.request(head).await?.split();
     let (sent, received) = tokio::join!(upload(send, content), download(recv, arguments.output));
     let (response, bytes) = received?;
     // A server may answer without having read everything.
@@ -92,6 +113,9 @@ async fn connect(arguments: &Arguments) -> Result<(Connection, Endpoint), Failur
     let mut transport = TransportConfig::default();
     if let Some(payload) = arguments.max_udp_payload {
         transport.mtu_ceiling = payload;
+    }
+    if arguments.v2 {
+        transport.versions = vec![VERSION_2];
     }
     let config = config.transport(transport);
     let mut last = Failure::from("the host has no address");
@@ -137,6 +161,58 @@ impl Content {
         // Pipes have a length that means nothing.
         Ok(Self { length: about.is_file().then_some(about.len()), source: Box::new(file) })
     }
+
+    async fn read(mut self) -> std::io::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        self.source.read_to_end(&mut all).await?;
+        Ok(all)
+    }
+}
+
+/// Opens `count` requests before any of them ends, and returns what all of them brought.
+async fn at_once(
+    client: &Client,
+    head: &Request<()>,
+    content: Arc<[u8]>,
+    count: u16,
+) -> Result<Vec<u8>, Failure> {
+    let mut requests = Vec::new();
+    for _ in 0..count {
+        requests.push(client.request(head.clone()).await?.split());
+    }
+    let ask = |(mut send, mut recv): (BodySender, BodyReceiver)| {
+        let content = Arc::clone(&content);
+        tokio::spawn(async move {
+            let sending = async {
+                send.send(&content).await?;
+                send.finish()
+            };
+            let receiving = async {
+                let status = recv.response().await?.status();
+                Ok((status, recv.read_to_end(PARALLEL_CONTENT_MAX).await?))
+            };
+            tokio::try_join!(sending, receiving).map(|(_, received)| received)
+        })
+    };
+    let asked: Vec<_> = requests.into_iter().map(ask).collect();
+    let mut first = None;
+    for (number, answer) in asked.into_iter().enumerate() {
+        let (status, content) = answer.await??;
+        if !status.is_success() {
+            return Err(format!("response {number} says {status}").into());
+        }
+        if *first.get_or_insert_with(|| content.clone()) != content {
+            return Err(format!("response {number} differs from the first one").into());
+        }
+    }
+    Ok(first.unwrap_or_default())
+}
+
+fn sink(output: Option<PathBuf>) -> std::io::Result<Box<dyn Write>> {
+    Ok(match output {
+        Some(path) => Box::new(std::fs::File::create(path)?),
+        None => Box::new(std::io::stdout()),
+    })
 }
 
 async fn upload(mut send: BodySender, content: Option<Content>) -> Result<u64, Failure> {
@@ -158,10 +234,7 @@ async fn upload(mut send: BodySender, content: Option<Content>) -> Result<u64, F
 
 async fn download(mut recv: BodyReceiver, output: Option<PathBuf>) -> Result<(Response<()>, u64), Failure> {
     let response = recv.response().await?;
-    let mut sink: Box<dyn Write> = match output {
-        Some(path) => Box::new(std::fs::File::create(path)?),
-        None => Box::new(std::io::stdout()),
-    };
+    let mut sink = sink(output)?;
     let mut received = 0;
     while let Some(chunk) = recv.chunk().await? {
         sink.write_all(&chunk)?;

@@ -1,4 +1,4 @@
-//! Serves a folder over HTTP/3, and echoes what is posted to `/echo`:
+//! Serves a folder over HTTP/3, echoes what is posted to `/echo`, and tells its counters at `/.counters` and in the end:
 //! `cargo run --release -p mpquic-h3 --example h3-server -- --listen 127.0.0.1:4433 --root DIR`.
 
 #![allow(clippy::print_stdout, reason = "an example that reports on its standard output")]
@@ -7,7 +7,7 @@ use base64::Engine;
 use clap::Parser;
 use core::sync::atomic::{AtomicU64, Ordering};
 use http::{HeaderValue, Method, Response, StatusCode};
-use mpquic::{Connection, Endpoint, Identity, ServerConfig};
+use mpquic::{Admission, Connection, Endpoint, Identity, RetryPolicy, ServerConfig, TransportConfig};
 use mpquic_h3::{ALPN, BodyReceiver, BodySender, Request, Server, code};
 use std::error::Error;
 use std::net::SocketAddr;
@@ -15,10 +15,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
+use tokio::signal::unix::{SignalKind, signal};
 
 const CHUNK: usize = 64 * 1024;
+/// Requests that a client may have open at once: room for a thousand, and for those that just ended.
+const REQUESTS_MAX: u64 = 1_200;
 
-/// Serves a folder over HTTP/3; POST /echo sends back what it gets.
+/// Serves a folder over HTTP/3; POST /echo sends back what it gets, GET /.counters tells what was sent so far.
 #[derive(Parser)]
 struct Arguments {
     /// Where to listen (may be given more than once).
@@ -33,6 +36,12 @@ struct Arguments {
     /// Private key (PEM).
     #[arg(long, requires = "cert")]
     key: Option<PathBuf>,
+    /// The largest UDP payload to send, in bytes.
+    #[arg(long, default_value_t = 1452, value_parser = clap::value_parser!(u16).range(1200..))]
+    max_udp_payload: u16,
+    /// Demand of every client to prove its address first (a Retry).
+    #[arg(long)]
+    retry: bool,
 }
 
 #[derive(Default)]
@@ -48,6 +57,8 @@ struct Counters {
 struct Site {
     /// Absolute and free of links.
     root: Option<PathBuf>,
+    endpoint: Endpoint,
+    max_udp_payload: u16,
     counters: Counters,
 }
 
@@ -62,12 +73,26 @@ async fn main() -> Result<(), Failure> {
     };
     let spki = base64::engine::general_purpose::STANDARD.encode(identity.public_key_fingerprint()?.0);
     let root = arguments.root.map(std::fs::canonicalize).transpose()?;
-    let endpoint = Endpoint::server(ServerConfig::new(identity, &[ALPN])?, &arguments.listen)?;
+    let transport = TransportConfig {
+        mtu_ceiling: arguments.max_udp_payload,
+        max_streams_bidi: REQUESTS_MAX,
+        ..TransportConfig::default()
+    };
+    let retry = if arguments.retry { RetryPolicy::Always } else { Admission::default().retry };
+    let config = ServerConfig::new(identity, &[ALPN])?.transport(transport);
+    let config = config.admission(Admission { retry, ..Admission::default() });
+    let endpoint = Endpoint::server(config, &arguments.listen)?;
     for address in endpoint.local_addrs() {
         println!("listening on {address}");
     }
     println!("SPKI {spki}");
-    let site = Arc::new(Site { root, counters: Counters::default() });
+    let site = Arc::new(Site {
+        root,
+        endpoint: endpoint.clone(),
+        max_udp_payload: arguments.max_udp_payload,
+        counters: Counters::default(),
+    });
+    let mut terminated = signal(SignalKind::terminate())?;
     let accepting = async {
         while let Some(connection) = endpoint.accept().await {
             tokio::spawn(serve(connection, Arc::clone(&site)));
@@ -76,19 +101,38 @@ async fn main() -> Result<(), Failure> {
     tokio::select! {
         () = accepting => {}
         interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminated.recv() => {}
     }
-    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let Counters { connections, requests, failed, received, sent } = &site.counters;
-    println!(
-        "{} connections, {} requests ({} failed), {} bytes received, {} bytes sent",
-        count(connections),
-        count(requests),
-        count(failed),
-        count(received),
-        count(sent)
-    );
+    println!("{}", site.counters().await);
     endpoint.shutdown().await;
     Ok(())
+}
+
+impl Site {
+    /// One JSON object: what the requests came to, and what the endpoint's sockets counted.
+    async fn counters(&self) -> String {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let Counters { connections, requests, failed, received, sent } = &self.counters;
+        let stats = self.endpoint.stats().await.unwrap_or_default();
+        let fields = [
+            ("connections", count(connections)),
+            ("requests", count(requests)),
+            ("requests_failed", count(failed)),
+            ("content_received", count(received)),
+            ("content_sent", count(sent)),
+            ("max_udp_payload", self.max_udp_payload.into()),
+            ("datagrams_sent", stats.datagrams_sent),
+            ("datagrams_received", stats.datagrams_received),
+            ("largest_datagram_sent", stats.largest_sent),
+            ("datagrams_over_limit", stats.over_limit),
+            ("send_calls", stats.send_calls),
+            ("receive_calls", stats.receive_calls),
+            ("retries", stats.retries),
+        ];
+        let fields: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        let batch = stats.datagrams_sent as f64 / stats.send_calls.max(1) as f64;
+        format!("{{{},\"datagrams_per_send_call\":{batch:.2}}}", fields.join(","))
+    }
 }
 
 async fn serve(connection: Connection, site: Arc<Site>) {
@@ -126,6 +170,13 @@ async fn answer(request: Request, site: &Site) -> Result<(), Failure> {
             }
             let (send, recv) = request.respond(head).await?;
             echo(send, recv, site).await
+        }
+        (&Method::GET, "/.counters") => {
+            let mut head = Response::new(());
+            head.headers_mut().insert("content-type", HeaderValue::from_static(kind("counters.json")));
+            let (mut send, _) = request.respond(head).await?;
+            send.send(site.counters().await.as_bytes()).await?;
+            Ok(send.finish()?)
         }
         (&Method::GET | &Method::HEAD, _) => match find(site, &path).await {
             Some(file) => send_file(request, file, &path, site).await,

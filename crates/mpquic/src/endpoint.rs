@@ -5,6 +5,7 @@ mod start;
 use crate::bind::Bind;
 use crate::bridge::Accepting;
 use crate::bridge::door::{Answer, ConnectRequest, Door, Request};
+use crate::bridge::shared::EndpointStats;
 use crate::config::{ClientConfig, ServerConfig};
 use crate::connecting::Connecting;
 use crate::connection::Connection;
@@ -283,6 +284,13 @@ impl Endpoint {
             }
             rung.await;
         }
+    }
+
+    /// Counters of all connections and sockets; `None` once the endpoint was shut down.
+    pub async fn stats(&self) -> Option<EndpointStats> {
+        let all = self.shard_stats().await;
+        let sum = |sum: EndpointStats, shard: &ShardStats| sum.with(shard);
+        (!all.is_empty()).then(|| all.iter().fold(EndpointStats::default(), sum))
     }
 
     /// Closes every connection with code 0, waits until the peers have been told (not for longer than 0.7 s), and ends

@@ -21,7 +21,7 @@ mod threads;
 mod tokens;
 
 pub use bind::Bind;
-pub use bridge::shared::ConnectionStats;
+pub use bridge::shared::{ConnectionStats, EndpointStats};
 pub use bytes::Bytes;
 pub use config::{ClientConfig, ServerConfig};
 pub use connecting::Connecting;

@@ -179,3 +179,23 @@ async fn what_was_given_up_when_the_answer_was_there_leaves_no_path_and_no_socke
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_endpoint_counts_what_went_through_its_sockets_even_those_that_are_gone() {
+    const LEN: usize = 1_000_000;
+    let world = World::new();
+    let local = world.add().await;
+    let (near, far) = world.connect(local).await;
+    in_time(transfer(&near, &far, LEN).await).await.unwrap();
+    let before = world.client.stats().await.unwrap();
+    assert!(before.datagrams_sent > LEN as u64 / 1452, "{before:?}");
+    assert!(before.datagrams_sent > before.send_calls, "batches: {before:?}");
+    assert!((1200..=1452).contains(&before.largest_sent) && before.over_limit == 0, "{before:?}");
+    let server = world.server.stats().await.unwrap();
+    assert!(server.datagrams_received > LEN as u64 / 1452 && server.accepted == 1, "{server:?}");
+    assert!(world.client.remove_socket(local).await);
+    let after = world.client.stats().await.unwrap();
+    assert!(after.datagrams_sent >= before.datagrams_sent, "{after:?}");
+    world.client.shutdown().await;
+    assert_eq!(world.client.stats().await, None, "nobody is left to ask");
+}

@@ -85,6 +85,8 @@ pub struct SocketStats {
     /// System calls that sent or tried to.
     pub send_calls: u64,
     pub datagrams_sent: u64,
+    /// Bytes of the largest datagram sent.
+    pub largest_sent: u64,
     /// System calls that received or tried to.
     pub receive_calls: u64,
     pub datagrams_received: u64,
@@ -272,23 +274,27 @@ impl send::Kernel for Wire<'_> {
         } else {
             sys::send(fd, bytes, &self.name, &self.control)
         };
-        self.note(if result.is_ok() { datagrams } else { 0 });
+        self.note(if result.is_ok() { datagrams } else { 0 }, bytes.len().min(usize::from(segment)));
         result
     }
 
     fn send_each(&mut self, bytes: &[u8], segment: u16) -> io::Result<usize> {
         let fd = self.socket.as_fd();
         let result = sys::send_each(fd, bytes, usize::from(segment), &self.name, &self.control);
-        self.note(*result.as_ref().unwrap_or(&0));
+        self.note(*result.as_ref().unwrap_or(&0), bytes.len().min(usize::from(segment)));
         result
     }
 }
 
 impl Wire<'_> {
-    fn note(&self, datagrams: usize) {
+    /// One call that sent so many datagrams, the first of `largest` bytes and none larger.
+    fn note(&self, datagrams: usize, largest: usize) {
         self.socket.count(|s| {
             s.send_calls += 1;
             s.datagrams_sent += datagrams as u64;
+            if datagrams > 0 {
+                s.largest_sent = s.largest_sent.max(largest as u64);
+            }
         });
     }
 }

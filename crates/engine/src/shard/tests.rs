@@ -1,6 +1,6 @@
 //! Two shards over links in memory: a queue per direction and link, a fixed delay, virtual time.
 
-use super::{Budget, Next, Shard};
+use super::{Budget, Next, Shard, larger_than};
 use crate::{App, Cx, Io, SendOutcome};
 use mpquic_base::{Dir, Duration, Ecn, FourTuple, PathId, Rate, Rng, StreamId, Time};
 use mpquic_net::{Batch, PoolConfig, Throttle};
@@ -465,4 +465,15 @@ fn a_world_that_holds_packets_gets_them_a_little_before_their_time_and_the_wheel
     world.finish(4 << 20);
     let counters = world.client().counters();
     assert_eq!((counters.failed, counters.cancelled), (0, 0));
+}
+
+#[test]
+fn datagrams_over_the_limit_are_counted_one_by_one() {
+    assert_eq!(larger_than(1200, 1200, 1200), 0);
+    assert_eq!(larger_than(1200, 6 * 1200 + 7, 1200), 0);
+    assert_eq!(larger_than(1200, 1201, 1201), 1);
+    assert_eq!(larger_than(1200, 3 * 1452, 1452), 3);
+    assert_eq!(larger_than(1200, 3 * 1452 + 1200, 1452), 3, "the last one is small enough");
+    assert_eq!(larger_than(1200, 3 * 1452 + 1201, 1452), 4, "the last one is not");
+    assert_eq!(larger_than(1200, 500, u16::MAX), 0, "one datagram, shorter than it might be");
 }

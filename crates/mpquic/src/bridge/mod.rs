@@ -21,7 +21,7 @@ use mpquic_base::{Role, Time};
 use mpquic_engine::{App, Cx, SocketChange};
 use mpquic_net::Throttle;
 use mpquic_proto::{CloseReason, ConnectionId, Event};
-use shared::{Begun, Entrance};
+use shared::{Begun, EndpointStats, Entrance};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

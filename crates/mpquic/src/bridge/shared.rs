@@ -3,6 +3,7 @@
 use super::mailbox::{Inbox, Outbox};
 use crate::locked;
 use mpquic_base::{Dir, StreamId};
+use mpquic_engine::ShardStats;
 use mpquic_proto::{
     CloseReason, ConnectionCounters, ConnectionId, DatagramStats, PathEvent, PathStats, StreamStats,
 };
@@ -24,6 +25,48 @@ pub struct ConnectionStats {
     pub counters: ConnectionCounters,
     pub streams: StreamStats,
     pub datagrams: DatagramStats,
+}
+
+/// What an endpoint has done so far, over all its connections and sockets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndpointStats {
+    pub datagrams_sent: u64,
+    pub datagrams_received: u64,
+    /// System calls that sent datagrams or tried to, and such that received.
+    pub send_calls: u64,
+    pub receive_calls: u64,
+    /// Bytes of the largest datagram sent (UDP payload).
+    pub largest_sent: u64,
+    /// Datagrams sent although they were larger than [`TransportConfig::mtu_ceiling`](mpquic_proto::TransportConfig) or
+    /// the peer's limit allow.
+    pub over_limit: u64,
+    /// Connections of peers that were begun, and such that were not because a limit was reached.
+    pub accepted: u64,
+    pub refused: u64,
+    /// Clients that were asked to prove their address first.
+    pub retries: u64,
+    /// Datagrams that led to no connection and opened none.
+    pub unroutable: u64,
+}
+
+impl EndpointStats {
+    /// Together with what one shard has done.
+    pub(crate) fn with(self, shard: &ShardStats) -> Self {
+        let ShardStats { counters, endpoint, .. } = shard;
+        let traffic = counters.traffic;
+        Self {
+            datagrams_sent: self.datagrams_sent + traffic.datagrams_sent,
+            datagrams_received: self.datagrams_received + traffic.datagrams_received,
+            send_calls: self.send_calls + traffic.send_calls,
+            receive_calls: self.receive_calls + traffic.receive_calls,
+            largest_sent: self.largest_sent.max(traffic.largest_sent),
+            over_limit: self.over_limit + counters.over_limit,
+            accepted: self.accepted + endpoint.accepted,
+            refused: self.refused + endpoint.refused,
+            retries: self.retries + endpoint.retries,
+            unroutable: self.unroutable + endpoint.unroutable,
+        }
+    }
 }
 
 #[derive(Debug)]

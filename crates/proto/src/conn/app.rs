@@ -197,6 +197,14 @@ impl Connection {
         ConnectionCounters { key_updates, ..self.counters }
     }
 
+    /// The largest UDP payload that may be sent: ours to choose, and the peer's to limit once it has said so. RFC 9000
+    /// §14: never less than 1200 bytes.
+    #[must_use]
+    pub fn max_udp_payload(&self) -> u16 {
+        let ceiling = self.peer.as_ref().map(|peer| self.mtu_ceiling(&peer.parameters));
+        ceiling.unwrap_or(self.config.mtu_ceiling).max(crate::path::MTU_BASE)
+    }
+
     /// The application protocol that both ends agreed on.
     #[must_use]
     pub fn alpn(&self) -> Option<&[u8]> {

@@ -25,6 +25,8 @@ pub(crate) struct Arrival {
     pub(crate) tuple: FourTuple,
     pub(crate) ecn: Ecn,
     pub(crate) path: PathId,
+    /// Bytes of the whole datagram.
+    pub(crate) len: usize,
     /// Sequence number of our connection ID on it; `None` for the client's own first choice.
     pub(crate) cid_seq: Option<u64>,
 }
@@ -337,7 +339,7 @@ impl Connection {
             probe.on_packet(payload.len());
         }
         if newest && !taken.probing {
-            self.follow_peer(now, slot, opened.arrival.tuple, payload.len());
+            self.follow_peer(now, slot, opened.arrival);
         }
     }
 

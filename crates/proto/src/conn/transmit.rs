@@ -199,9 +199,10 @@ impl Connection {
     fn fill_own(&mut self, now: Time, slot: usize, frames: &mut Frames<'_>, limit: usize) -> usize {
         let multipath = self.path_ids.is_negotiated();
         let path = &mut self.paths[slot];
-        path.write_ack(now, super::ACK_DELAY_EXPONENT, multipath, frames);
+        // A challenge comes first: a new address may not have earned room for anything else.
         // RFC 9000 §8.2.1: padded to prove that the path carries it, as far as the amplification limit allows.
         let pad = path.write_own(now, &mut self.rng, &mut self.observed_seq, frames);
+        path.write_ack(now, super::ACK_DELAY_EXPONENT, multipath, frames);
         if path.space.probes > 0 {
             path.space.probes -= 1;
             // A probe of a living path carries what is overdue; a silent one must not swallow data.

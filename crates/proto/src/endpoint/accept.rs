@@ -215,7 +215,8 @@ impl Endpoint {
                 preferred,
             },
         );
-        let arrival = Arrival { tuple: received.tuple, ecn: received.ecn, path: PathId::ZERO, cid_seq: None };
+        let Received { tuple, ecn } = received;
+        let arrival = Arrival { tuple, ecn, path: PathId::ZERO, len: datagram.len(), cid_seq: None };
         connection.receive(now, arrival, datagram);
         if !connection.heard_from_peer() {
             // Nothing in the datagram was genuine: leave no trace of it.

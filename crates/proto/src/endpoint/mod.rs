@@ -195,7 +195,8 @@ impl Endpoint {
         (id, path, cid_seq): (ConnectionId, PathId, Option<u64>),
         datagram: &mut [u8],
     ) {
-        let arrival = Arrival { tuple: received.tuple, ecn: received.ecn, path, cid_seq };
+        let len = datagram.len();
+        let arrival = Arrival { tuple: received.tuple, ecn: received.ecn, path, len, cid_seq };
         if let Some(entry) = self.connections.get_mut(id) {
             entry.connection.receive(now, arrival, datagram);
             if entry.connection.is_established()

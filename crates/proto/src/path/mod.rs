@@ -290,7 +290,6 @@ impl Path {
         frames: &mut Frames<'_>,
     ) -> bool {
         let mut pad = false;
-        self.observed.write(self.id, self.tuple.peer, observed_seq, frames);
         while let Some(data) = self.validation.peek_response() {
             if !frames.push_untracked(&Frame::PathResponse(data)) {
                 break;
@@ -309,6 +308,7 @@ impl Path {
                 let _fits = frames.push_untracked(&Frame::Ping);
             }
         }
+        self.observed.write(self.id, self.tuple.peer, observed_seq, frames);
         pad
     }
 

@@ -127,6 +127,40 @@ fn a_client_learns_its_address_on_every_path_and_again_when_a_nat_moves_it() {
 }
 
 #[test]
+fn a_lone_acknowledgement_from_a_new_port_earns_the_client_a_challenge() {
+    let mut duo = Duo::new();
+    duo.wait(ms(200));
+    let id = duo.server_connection().open(Dir::Uni).unwrap();
+    duo.server_connection().write(id, &[1; 4000]).unwrap();
+    let down = duo.server_says();
+    duo.tell_client(down);
+    // A client that only downloads has no more than this to say, and repeats nothing.
+    let mut ack = duo.client_says().pop().unwrap();
+    assert!(ack.bytes.len() < 60, "{} bytes", ack.bytes.len());
+    ack.tuple.local.set_port(7000);
+    let (outside, earned) = (ack.tuple.local, 3 * ack.bytes.len());
+    duo.tell_server([ack]);
+    let down = duo.server_says();
+    let there: Vec<_> = down.into_iter().filter(|p| p.tuple.peer == outside).collect();
+    assert!(!there.is_empty(), "the server has to ask who is there");
+    assert!(
+        there.iter().map(|p| p.bytes.len()).sum::<usize>() <= earned,
+        "RFC 9000 §8: no more than three times as much"
+    );
+    duo.tell_client(there.into_iter().map(|mut p| {
+        p.tuple.peer = client_address();
+        p
+    }));
+    let up = duo.client_says();
+    duo.tell_server(up.into_iter().map(|mut p| {
+        p.tuple.local = outside;
+        p
+    }));
+    let path = duo.server_connection().path_stats().next().unwrap();
+    assert!(path.validated && path.tuple.peer == outside, "{path:?}");
+}
+
+#[test]
 fn an_address_from_a_client_or_unasked_for_is_a_violation() {
     let frame = Frame::ObservedAddress { seq: 0, address: client_address() };
     assert!(is_violation(&after(TransportConfig::default(), &[frame])));

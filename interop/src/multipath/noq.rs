@@ -1,7 +1,8 @@
-//! noq 1.4: multipath QUIC.
+//! noq's end.
 
 use super::Moved;
 use crate::exchange::{Load, answer, ask};
+use crate::stack::Terms;
 use crate::trust::{NAME, Trust};
 use noq::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use noq::{
@@ -37,36 +38,26 @@ fn transport() -> Arc<TransportConfig> {
 }
 
 #[derive(Debug)]
-pub struct Server {
+pub(super) struct Server {
     endpoint: Endpoint,
 }
 
 impl Server {
     /// Listens on one port of all addresses.
-    ///
-    /// # Panics
-    /// If it cannot.
-    #[must_use]
-    pub fn bind(trust: &Trust) -> Self {
-        let tls = QuicServerConfig::try_from(trust.rustls_server()).expect("TLS 1.3");
+    pub(super) fn bind(trust: &Trust) -> Self {
+        let tls = QuicServerConfig::try_from(trust.rustls_server(&Terms::default())).expect("TLS 1.3");
         let mut config = ServerConfig::with_crypto(Arc::new(tls));
         config.transport_config(transport());
         let endpoint = Endpoint::server(config, (Ipv4Addr::UNSPECIFIED, 0).into()).expect("a free port");
         Self { endpoint }
     }
 
-    /// # Panics
-    /// Never, in practice.
-    #[must_use]
-    pub fn port(&self) -> u16 {
+    pub(super) fn port(&self) -> u16 {
         self.endpoint.local_addr().expect("it is bound").port()
     }
 
     /// Serves one exchange on one connection, until the client closes it.
-    ///
-    /// # Panics
-    /// If anything is not as it should be.
-    pub async fn serve(self) -> Vec<Moved> {
+    pub(super) async fn serve(self) -> Vec<Moved> {
         let connection = self.endpoint.accept().await.expect("a client").await.expect("a handshake");
         let (mut send, mut recv) = connection.accept_bi().await.expect("a stream");
         answer(&mut send, &mut recv).await.expect("an exchange");
@@ -85,11 +76,8 @@ fn moved(connection: &Connection) -> Vec<Moved> {
 }
 
 /// Connects to the first of `servers`, opens a path to each of the others and makes one exchange.
-///
-/// # Panics
-/// If anything is not as it should be.
-pub async fn client(trust: &Trust, servers: &[SocketAddr], load: Load) -> Vec<Moved> {
-    let tls = QuicClientConfig::try_from(trust.rustls_client()).expect("TLS 1.3");
+pub(super) async fn client(trust: &Trust, servers: &[SocketAddr], load: Load) -> Vec<Moved> {
+    let tls = QuicClientConfig::try_from(trust.rustls_client(&Terms::default())).expect("TLS 1.3");
     let mut config = ClientConfig::new(Arc::new(tls));
     config.transport_config(transport());
     let endpoint = Endpoint::client((Ipv4Addr::UNSPECIFIED, 0).into()).expect("a free port");
