@@ -67,7 +67,7 @@ fn absent(choice: &Choice) -> impl Iterator<Item = Cell> + '_ {
 fn play(peer: &'static Stack, role: Role, case: &'static Case) -> Outcome {
     let pair = Pair { ours: &mpquic::STACK, peer, peer_role: role, trust: Trust::default() };
     if let Some(why) = pair.lacks(case.want) {
-        return Outcome::Lacks { why: why.into() };
+        return Outcome::not_tried(why);
     }
     let start = Instant::now();
     let thread = std::thread::spawn(move || on_this_thread(&pair, case));

@@ -31,10 +31,29 @@ pub enum Outcome {
     Lacks {
         why: String,
     },
+    /// It fails, and whose fault that is has not been found out: left out so that the others count, and not to be taken for
+    /// something that the peer cannot do.
+    Open {
+        why: String,
+    },
     /// This machine cannot run it.
     Skipped {
         why: String,
     },
+}
+
+/// What a reason not to try a case begins with if the case is known to fail and nobody knows why.
+const OPEN: &str = "open: ";
+
+impl Outcome {
+    /// Not tried, for a reason of the peer's list.
+    #[must_use]
+    pub fn not_tried(why: &str) -> Self {
+        match why.strip_prefix(OPEN) {
+            Some(why) => Self::Open { why: why.into() },
+            None => Self::Lacks { why: why.into() },
+        }
+    }
 }
 
 impl Cell {
@@ -51,6 +70,7 @@ impl Cell {
             }
             Outcome::Failed { .. } => "FAILED".into(),
             Outcome::Lacks { .. } => "-".into(),
+            Outcome::Open { .. } => "OPEN".into(),
             Outcome::Skipped { .. } => "skipped".into(),
         }
     }
@@ -126,6 +146,9 @@ fn notes(cells: &[Cell]) -> String {
             }
             Outcome::Lacks { why } => {
                 reasons.entry(("-", why)).or_default().push(cell.name());
+            }
+            Outcome::Open { why } => {
+                reasons.entry(("OPEN", why)).or_default().push(cell.name());
             }
             Outcome::Skipped { why } => {
                 reasons.entry(("skipped", why)).or_default().push(cell.name());
