@@ -92,6 +92,19 @@ fn frames() -> Vec<(String, Vec<u8>)> {
             (format!("{:04x}-{}", frame.type_of(), frame.len()), written(frame.len(), |out| frame.write(out)))
         })
         .collect();
+    seeds.extend(acks(path));
+    let all: Vec<u8> = seeds.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+    seeds.push(("all".to_owned(), all));
+    seeds.push(("stream-to-the-end".to_owned(), b"\x0d\x08\x41\x00all the rest".to_vec()));
+    seeds.push(("datagram-to-the-end".to_owned(), b"\x01\x30all the rest".to_vec()));
+    seeds.push(("long-type".to_owned(), vec![0x40, 0x01]));
+    seeds.push(("ack-below-zero".to_owned(), vec![0x02, 10, 0, 1, 1, 2, 6]));
+    seeds.push(("ack-count-too-high".to_owned(), [&[0x02, 10, 0][..], &[0xff; 8], &[0, 1, 1]].concat()));
+    seeds
+}
+
+fn acks(path: PathId) -> Vec<(String, Vec<u8>)> {
+    let mut seeds = Vec::new();
     for (name, multipath, ecn) in
         [("ack", false, false), ("path-ack", true, false), ("path-ack-ecn", true, true)]
     {
@@ -103,13 +116,6 @@ fn frames() -> Vec<(String, Vec<u8>)> {
         AckHeader { path, multipath, delay: 250, ecn }.write(ranges, &mut out);
         seeds.push((name.to_owned(), out.written().to_vec()));
     }
-    let all: Vec<u8> = seeds.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
-    seeds.push(("all".to_owned(), all));
-    seeds.push(("stream-to-the-end".to_owned(), b"\x0d\x08\x41\x00all the rest".to_vec()));
-    seeds.push(("datagram-to-the-end".to_owned(), b"\x01\x30all the rest".to_vec()));
-    seeds.push(("long-type".to_owned(), vec![0x40, 0x01]));
-    seeds.push(("ack-below-zero".to_owned(), vec![0x02, 10, 0, 1, 1, 2, 6]));
-    seeds.push(("ack-count-too-high".to_owned(), [&[0x02, 10, 0][..], &[0xff; 8], &[0, 1, 1]].concat()));
     seeds
 }
 

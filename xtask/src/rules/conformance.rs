@@ -8,18 +8,22 @@ use std::collections::BTreeSet;
 const RULE: &str = "conformance";
 const PAGES: [&str; 2] = ["docs/conformance.md", "docs/send-path.md"];
 
-/// Every name in backticks in the last column of a table is a test. A repository without the pages promises nothing.
+/// In a table whose last column is headed "tests", every row names one at least, and what it names exists. A repository
+/// without the pages promises nothing.
 pub(super) fn named_tests(repo: &Repo) -> Vec<Finding> {
     let tests = test_names(repo);
     let mut findings = Vec::new();
     let pages = PAGES.iter().filter_map(|page| Some((*page, repo.file(page)?)));
     let lines = pages.flat_map(|(page, file)| file.text.lines().enumerate().map(move |line| (page, line)));
-    for (page, (line, row)) in lines.filter(|(_, (_, line))| line.starts_with('|')) {
-        let cells: Vec<&str> = row.trim().trim_matches('|').split('|').collect();
-        let last = cells.last().map_or("", |cell| cell.trim());
-        let is_head = last == "tests" || last.chars().all(|c| "-: ".contains(c));
+    let mut promises = false;
+    for (page, (line, row)) in lines {
+        let last = row.trim().trim_matches('|').rsplit('|').next().unwrap_or_default().trim();
+        promises = row.starts_with('|') && (promises || last == "tests");
+        if !promises || last == "tests" || last.chars().all(|c| "-: ".contains(c)) {
+            continue;
+        }
         let names = || last.split('`').skip(1).step_by(2);
-        if !is_head && names().next().is_none() {
+        if names().next().is_none() {
             let advice = "no test is named: name the one that holds this rule, or write it".to_owned();
             findings.push(Finding::new(page, line + 1, RULE, advice));
         }

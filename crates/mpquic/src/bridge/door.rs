@@ -2,7 +2,7 @@
 //!
 //! Refuses to know the handles: answers are plain values, from which the asking side makes its handles.
 
-use super::shared::{Begun, EndpointStats, Opened};
+use super::shared::{Begun, Opened};
 use crate::bind::Bind;
 use crate::error::{ConnectError, Error};
 use crate::locked;

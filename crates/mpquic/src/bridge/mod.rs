@@ -21,7 +21,7 @@ use mpquic_base::{Role, Time};
 use mpquic_engine::{App, Cx, SocketChange};
 use mpquic_net::Throttle;
 use mpquic_proto::{CloseReason, ConnectionId, Event};
-use shared::{Begun, EndpointStats, Entrance};
+use shared::{Begun, Entrance};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -135,10 +135,7 @@ impl Bridge {
                 reply.send(conn.update_keys().map_err(Error::Refused)).ok();
             }),
             Request::Tokens { reply } => drop(reply.send(Ok(tokens(cx)))),
-            Request::RememberTokens(all) => {
-                all.into_iter()
-                    .for_each(|(server, version, token)| cx.remember_token(&server, version, token));
-            }
+            Request::RememberTokens(all) => remember(cx, all),
             Request::Write(id, stream) => self.on_link(cx, id, |link, conn| link.write(conn, stream)),
             Request::Read(id, stream) => self.on_link(cx, id, |link, conn| link.read(conn, stream)),
             Request::Reset(id, stream, code) => {
@@ -153,9 +150,7 @@ impl Bridge {
                 self.on_link(cx, id, |_, conn| conn.close(now, code, &reason));
             }
             Request::Released(id) => self.on_link(cx, id, |link, conn| link.on_released(now, conn)),
-            Request::Stats(reply) => {
-                reply.send(Ok(cx.stats())).ok();
-            }
+            Request::Stats(reply) => drop(reply.send(Ok(cx.stats()))),
             Request::Shutdown => self.shut_down(cx),
         }
     }
@@ -324,6 +319,10 @@ impl Bridge {
 
 fn tokens(cx: &Cx<'_>) -> Vec<(String, u32, Vec<u8>)> {
     cx.tokens().map(|(server, version, token)| (server.to_owned(), version, token.to_vec())).collect()
+}
+
+fn remember(cx: &mut Cx<'_>, tokens: Vec<(String, u32, Vec<u8>)>) {
+    tokens.into_iter().for_each(|(server, version, token)| cx.remember_token(&server, version, token));
 }
 
 /// Keying material that only the two ends of a connection can know.
