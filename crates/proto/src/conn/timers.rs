@@ -285,11 +285,8 @@ impl Connection {
             let pto = self.validation_pto();
             return self.paths[slot].validation.restart(now, pto);
         }
-        let path = &mut self.paths[slot];
-        if let Some(previous) = path.previous.take() {
-            // RFC 9000 §9.3.2: the new address was a spoof; the old one is still there.
-            path.tuple = previous;
-            path.on_validated();
+        // RFC 9000 §9.3.2: the new address was a spoof; the old one is still there.
+        if self.paths[slot].fall_back() {
             return;
         }
         let others = (0..self.paths.len()).any(|other| other != slot && self.answers(now, other));

@@ -64,7 +64,7 @@ pub(crate) struct Path {
     /// Other addresses that we, or the peer, think of moving it to.
     pub(crate) probe: Option<Probe>,
     /// The addresses to fall back to if a changed peer address does not prove itself.
-    pub(crate) previous: Option<FourTuple>,
+    previous: Option<Previous>,
     amplification: Option<Amplification>,
     /// When the last datagram went either way.
     quiet_since: Time,
@@ -92,6 +92,14 @@ pub(crate) struct Down {
 struct Amplification {
     received: u64,
     sent: u64,
+}
+
+/// Where a path was before its peer's packets came from elsewhere.
+#[derive(Clone, Copy, Debug)]
+struct Previous {
+    tuple: FourTuple,
+    /// What it may still be sent, if it was not proven either.
+    amplification: Option<Amplification>,
 }
 
 /// What a new path starts from.
@@ -235,15 +243,26 @@ impl Path {
         self.moving = false;
     }
 
+    /// RFC 9000 §9.3.2: goes on where it was before; what was not proven there is not proven by that. False if it was
+    /// nowhere.
+    pub(crate) fn fall_back(&mut self) -> bool {
+        let Some(Previous { tuple, amplification }) = self.previous else { return false };
+        self.tuple = tuple;
+        self.on_validated();
+        self.amplification = amplification;
+        true
+    }
+
     /// The peer's packets come from other addresses (RFC 9000 §9.3): they have to prove themselves.
     pub(crate) fn on_address_change(&mut self, now: Time, tuple: FourTuple, pto: Duration, received: usize) {
         if self.validation.is_validated() {
-            // An address that was still held to three times its bytes has proven nothing to fall back to.
-            self.previous = self.amplification.is_none().then_some(self.tuple);
-        } else if self.previous.is_some_and(|proven| proven.peer == tuple.peer) {
-            // RFC 9000 §9.3.2: back where it was proven to be; somebody had sent copies from elsewhere.
+            self.previous = Some(Previous { tuple: self.tuple, amplification: self.amplification });
+        } else if self.previous.is_some_and(|previous| previous.tuple.peer == tuple.peer) {
+            // Somebody had sent copies from elsewhere.
+            self.fall_back();
             self.tuple = tuple;
-            return self.on_validated();
+            self.amplification.iter_mut().for_each(|a| a.received += received as u64);
+            return;
         }
         self.tuple = tuple;
         self.amplification = Some(Amplification { received: received as u64, sent: 0 });
