@@ -7,7 +7,9 @@
     reason = "a test; its world is built outside the test functions"
 )]
 
-use mpquic::{Bind, ClientConfig, Connection, Endpoint, Identity, PathStats, Pin, ServerConfig};
+use mpquic::{
+    Bind, ClientConfig, Connection, Endpoint, Identity, PathStats, Pin, ServerConfig, TransportConfig,
+};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Uid, gettid};
 use std::net::SocketAddr;
@@ -114,7 +116,11 @@ fn play<F: Future<Output = ()>>(links: u8, story: impl FnOnce(World) -> F + Send
     let (plug_in, plugs) = channel();
     let (done, plugged) = channel();
     let identity = Identity::self_signed(&["localhost"]).unwrap();
+    // A client that has just used up its window has nothing to say, and would not notice that its device is gone.
+    let talkative =
+        TransportConfig { keep_alive: Some(Duration::from_millis(500)), ..TransportConfig::default() };
     let config = ClientConfig::pinned(&[Pin::Certificate(identity.fingerprint())], ALPN).unwrap();
+    let config = config.transport(talkative);
     let server = thread::spawn(move || {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         let binds = ["0.0.0.0:0".parse().unwrap()];

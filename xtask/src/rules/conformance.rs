@@ -19,7 +19,8 @@ pub(super) fn named_tests(repo: &Repo) -> Vec<Finding> {
     for (page, (line, row)) in lines {
         let last = row.trim().trim_matches('|').rsplit('|').next().unwrap_or_default().trim();
         promises = row.starts_with('|') && (promises || last == "tests");
-        if !promises || last == "tests" || last.chars().all(|c| "-: ".contains(c)) {
+        let is_ruling = !last.is_empty() && last.chars().all(|c| "-: ".contains(c));
+        if !promises || last == "tests" || is_ruling {
             continue;
         }
         let names = || last.split('`').skip(1).step_by(2);
