@@ -107,10 +107,12 @@ impl Tun {
 
     /// Waits for packets and reads as many as there are, up to a batch. Cancelling it loses nothing.
     pub(crate) async fn recv_batch(&self, packets: &mut Packets) -> io::Result<usize> {
-        packets.begin(usize::from(self.largest_mtu.load(Ordering::Relaxed)));
+        packets.count = 0;
         while packets.count == 0 {
             self.device.readable().await?;
             while packets.has_room() {
+                // Looked up for each packet: the MTU may have grown during the wait.
+                packets.fit(usize::from(self.largest_mtu.load(Ordering::Relaxed)));
                 match packets.read(&self.device) {
                     Ok(()) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -169,6 +171,8 @@ impl Tun {
 pub(crate) struct Packets {
     super_packet: Vec<u8>,
     buffers: Vec<Vec<u8>>,
+    /// Length of each of the buffers.
+    fits: usize,
     sizes: Vec<usize>,
     count: usize,
     /// Super-packets of the kernel that made no sense.
@@ -189,6 +193,7 @@ impl Packets {
         Self {
             super_packet: vec![0; VIRTIO_NET_HDR_LEN + LONGEST_PACKET],
             buffers: vec![Vec::new(); BATCH],
+            fits: 0,
             sizes: vec![0; BATCH],
             count: 0,
             broken: 0,
@@ -211,12 +216,11 @@ impl Packets {
         self.broken
     }
 
-    fn begin(&mut self, mtu: usize) {
-        self.count = 0;
-        for buffer in &mut self.buffers {
-            if buffer.len() < mtu {
-                buffer.resize(mtu, 0);
-            }
+    /// Makes room for packets of this size in every buffer.
+    fn fit(&mut self, mtu: usize) {
+        if self.fits < mtu {
+            self.buffers.iter_mut().for_each(|buffer| buffer.resize(mtu, 0));
+            self.fits = mtu;
         }
     }
 

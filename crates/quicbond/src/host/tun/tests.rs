@@ -190,6 +190,35 @@ fn the_device_is_what_was_asked_for_and_quiet() {
 }
 
 #[test]
+fn a_packet_that_fits_since_the_mtu_grew_reaches_whoever_waits() {
+    let Some(namespace) = Namespace::new() else { return };
+    namespace.run(|runtime| {
+        runtime.block_on(async {
+            let tun = Tun::open("qb-test.0", 1280, &["10.9.0.1/24".parse().unwrap()]).await.unwrap();
+            let mut packets = Packets::new();
+            let larger = async {
+                // The reader waits by now, with buffers for what was the MTU.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                tun.set_mtu(MTU).unwrap();
+                let socket = UdpSocket::bind("10.9.0.1:0").unwrap();
+                socket.send_to(&[7; MTU as usize - 28], "10.9.0.2:9").unwrap();
+            };
+            let arrived = async {
+                loop {
+                    tun.recv_batch(&mut packets).await.unwrap();
+                    if packets.iter().any(|packet| packet.len() == usize::from(MTU)) {
+                        return;
+                    }
+                }
+            };
+            let both = async { tokio::join!(larger, arrived) };
+            timeout(PATIENCE, both).await.expect("the packet does not get lost");
+            assert_eq!(packets.broken(), 0);
+        });
+    });
+}
+
+#[test]
 fn a_device_that_is_deleted_under_us_is_an_error_not_a_hang() {
     let Some(namespace) = Namespace::new() else { return };
     namespace.run(|runtime| {
