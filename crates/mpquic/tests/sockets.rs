@@ -6,7 +6,7 @@ use mpquic::{Bind, ClientConfig, Connection, Endpoint, Error, Identity, PathEven
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
@@ -152,13 +152,18 @@ impl Wake for Bell {
     }
 }
 
-/// Waits until the answer for `future` is there, and gives up without looking at it.
-fn give_up_when_answered<T>(future: impl Future<Output = T> + Send) {
+/// Waits until the answer for `future` is there, and gives up without looking at it. Returns an answer that came before
+/// there was anything to give up.
+fn give_up_when_answered<T>(future: impl Future<Output = T> + Send) -> Option<T> {
     let (ring, rung) = channel();
     let waker = Waker::from(Arc::new(Bell(ring)));
     let mut future = Box::pin(future);
-    if future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
-        rung.recv_timeout(PATIENCE).unwrap();
+    match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+        Poll::Ready(answer) => Some(answer),
+        Poll::Pending => {
+            rung.recv_timeout(PATIENCE).unwrap();
+            None
+        }
     }
 }
 
@@ -167,11 +172,17 @@ async fn what_was_given_up_when_the_answer_was_there_leaves_no_path_and_no_socke
     let world = World::new();
     let (first, second) = (world.add().await, world.add().await);
     let (near, _far) = world.connect(first).await;
-    give_up_when_answered(near.open_path(second, world.peer(), false));
-    in_time(async { while !matches!(near.path_event().await, Some(PathEvent::Closed(_))) {} }).await;
+    let closed = async || while !matches!(near.path_event().await, Some(PathEvent::Closed(_))) {};
+    while let Some(path) = give_up_when_answered(near.open_path(second, world.peer(), false)) {
+        near.abandon_path(path.unwrap()).await.unwrap();
+        in_time(closed()).await;
+    }
+    in_time(closed()).await;
     assert_eq!(near.paths().len(), 1);
     let bind = Bind::from(any());
-    give_up_when_answered(world.client.add_socket(&bind));
+    while let Some(local) = give_up_when_answered(world.client.add_socket(&bind)) {
+        assert!(world.client.remove_socket(local.unwrap()).await);
+    }
     in_time(async {
         while world.client.local_addrs().len() > 2 {
             sleep(Duration::from_millis(5)).await;
