@@ -23,4 +23,5 @@ pub use packet::{Done, Fate, Lane, Packet};
 pub use poller::{Event, Poller, Ready, Waker};
 pub use pool::{Pool, PoolConfig, PoolStats, Slot};
 pub use socket::{Batch, Datagram, ReceiveBatch, Socket, SocketOptions, SocketStats, Stopped, serves};
+pub use sys::heap_in_use;
 pub use wheel::Wheel;

@@ -64,6 +64,12 @@ impl Datagrams {
         self.blocked = true;
     }
 
+    /// Gives back the memory that is not in use.
+    pub(crate) fn shrink(&mut self) {
+        self.outgoing.shrink_to_fit();
+        self.incoming.shrink_to_fit();
+    }
+
     fn fits(&self, data: &[u8], path_room: usize) -> bool {
         (data.len() + OVERHEAD) as u64 <= self.peer_max && data.len() + OVERHEAD <= path_room
     }

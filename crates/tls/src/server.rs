@@ -3,6 +3,7 @@
 //! Without being asked to it sends no session tickets, so there is neither resumption nor 0-RTT. Asks for no client certificate:
 //! clients are told apart above TLS.
 
+use crate::after::Tap;
 use crate::error::ConfigError;
 use crate::identity::Identity;
 use crate::provider::{alpn_list, initial_keys, provider, quic_version};
@@ -64,7 +65,7 @@ impl ServerCrypto for ServerConfig {
         let version = quic_version(version).ok_or_else(|| format!("no TLS for QUIC version {version:#x}"))?;
         let tls = ServerConnection::new(Arc::clone(&self.tls), version, parameters)
             .map_err(|error| error.to_string())?;
-        Ok(Box::new(TlsSession::new(tls)))
+        Ok(Box::new(TlsSession::new(tls, false)))
     }
 }
 
@@ -136,6 +137,7 @@ impl ServerBuilder {
             .with_single_cert(chain, key)
             .map_err(|e| ConfigError::new("certificate and key", e))?;
         tls.alpn_protocols = alpn;
+        tls.key_log = Arc::new(Tap);
         if self.sessions == 0 {
             tls.send_tls13_tickets = 0;
             tls.session_storage = Arc::new(NoServerSessionStorage {});

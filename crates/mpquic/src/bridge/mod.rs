@@ -52,7 +52,7 @@ pub(crate) struct Bridge {
     accepting: Arc<Accepting>,
     stop: Arc<AtomicBool>,
     connecting: BTreeMap<ConnectionId, Connecting>,
-    links: BTreeMap<ConnectionId, Link>,
+    links: BTreeMap<ConnectionId, Box<Link>>,
     /// Callers that wait for sockets to come and go, in the order of their wishes.
     socket_calls: VecDeque<SocketCall>,
     refresh_at: Option<Time>,
@@ -314,7 +314,9 @@ impl App for Bridge {
         let link = match self.links.entry(id) {
             Entry::Occupied(entry) => entry.into_mut(),
             // The first sign of life of an established connection; news of streams may come before `Connected`.
-            Entry::Vacant(entry) if connection.is_established() => entry.insert(Link::new(connection)),
+            Entry::Vacant(entry) if connection.is_established() => {
+                entry.insert(Box::new(Link::new(connection)))
+            }
             Entry::Vacant(_) => return,
         };
         match event {

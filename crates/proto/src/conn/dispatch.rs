@@ -151,12 +151,15 @@ impl Connection {
             }
             self.push_event(Event::Connected);
             self.settle_early(now)?;
+            // Nobody will ask to begin again.
+            self.attempt = None;
             if self.role == Role::Server {
                 self.grants.on_validated(self.paths[0].tuple.peer.ip());
                 self.handshake.confirm_as_server();
                 self.discard_level(LevelId::Handshake);
             }
             self.issue_cids();
+            self.handshake.session.shed();
         }
         Ok(())
     }

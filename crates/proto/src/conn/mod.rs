@@ -3,7 +3,8 @@
 //!
 //! `receive` takes datagrams apart, `dispatch` hands their frames on, `settle` brings fates home, `transmit` builds
 //! datagrams (`packet` seals them, `early` those of 0-RTT), `timers` lets time pass, `app` is the application's side, `paths` opens and
-//! closes paths, `negotiation` begins again when the server asks for it, `audit` checks the books for the simulator.
+//! closes paths, `negotiation` begins again when the server asks for it, `rest` gives memory back, `audit` checks the books
+//! for the simulator.
 
 mod app;
 mod audit;
@@ -13,6 +14,7 @@ pub(crate) mod negotiation;
 mod packet;
 mod paths;
 mod receive;
+mod rest;
 mod settle;
 pub(crate) mod setup;
 mod tail;
@@ -28,7 +30,7 @@ use crate::close::{Close, CloseFrame};
 use crate::config::TransportConfig;
 use crate::datagrams::Datagrams;
 use crate::error::Violation;
-use crate::event::{CloseReason, Event};
+use crate::event::{CloseReason, Event, PathEvent};
 use crate::frames::Token;
 use crate::handshake::{Handshake, LevelId};
 use crate::keys::OneRttKeys;
@@ -68,7 +70,7 @@ pub struct Connection {
     observed_seq: u64,
     handshake: Handshake,
     keys: Option<OneRttKeys>,
-    early: Option<Early>,
+    early: Option<Box<Early>>,
     paths: Vec<Path>,
     path_ids: PathIds,
     cids: Cids,
@@ -94,6 +96,8 @@ pub struct Connection {
     counters: ConnectionCounters,
     /// Bytes of packets whose stream data went over a second path too.
     doubled: u64,
+    /// Nothing moved for a while, and what was kept for speed was given back.
+    rested: bool,
     // Kept for their allocations.
     fates: Fates,
     tokens: Vec<Token>,
@@ -191,6 +195,11 @@ impl Connection {
     }
 
     fn push_event(&mut self, event: Event) {
+        // Said once, it need not be said again for the next path id.
+        let available = Event::Path(PathEvent::Available);
+        if event == available && self.events.back() == Some(&available) {
+            return;
+        }
         if self.events.len() < EVENTS_MAX || matches!(event, Event::Closed(_)) {
             self.events.push_back(event);
         }

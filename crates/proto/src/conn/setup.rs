@@ -28,7 +28,6 @@ pub(crate) struct Setup {
     pub(crate) version: u32,
     pub(crate) tuple: FourTuple,
     pub(crate) scid: Cid,
-    pub(crate) reset_token: [u8; RESET_TOKEN_LEN],
     pub(crate) resets: Arc<dyn ResetTokens>,
     /// The peer's ID as far as it is known: for a client its own random choice.
     pub(crate) dcid: Cid,
@@ -134,7 +133,7 @@ impl Connection {
             early: None,
             paths: vec![path],
             path_ids: PathIds::new(u32::from(config.max_paths)),
-            cids: Cids::new(setup.scid, setup.reset_token, setup.dcid).with_resets(setup.resets),
+            cids: Cids::new(setup.scid, setup.dcid).with_resets(setup.resets),
             streams: Streams::new(setup.role, stream_config(&config)),
             datagrams: Datagrams::new(u64::from(config.max_datagram_frame), config.datagram_queue),
             peer: None,
@@ -150,6 +149,7 @@ impl Connection {
             peer_cid_known: !client,
             counters: ConnectionCounters::default(),
             doubled: 0,
+            rested: false,
             fates: crate::path::Fates::default(),
             tokens: Vec::new(),
             views: Vec::new(),
@@ -222,13 +222,17 @@ impl Connection {
         self.config.mtu_ceiling.min(peer)
     }
 
-    /// Gives the peer connection IDs for every path id that both ends allow.
+    /// Gives the peer connection IDs for every path id that both ends allow, with a spare one for those in use.
     pub(super) fn issue_cids(&mut self) {
         if !self.handshake.is_complete() {
             return;
         }
-        for path in self.path_ids.wanting_cids().collect::<Vec<_>>() {
-            self.cids.issue(path, &mut self.rng);
+        for path in self.path_ids.wanting_cids() {
+            if self.path_ids.is_consumed(path) {
+                self.cids.issue(path, &mut self.rng);
+            } else {
+                self.cids.offer(path, &mut self.rng);
+            }
         }
     }
 }

@@ -93,6 +93,7 @@ impl Connection {
             self.asked_at = Some(now);
             return None;
         };
+        self.rested = false;
         self.counters.transmissions += 1;
         self.counters.datagrams_sent += sent.len.div_ceil(sent.segment) as u64;
         Some(sent)

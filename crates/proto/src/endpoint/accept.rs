@@ -13,7 +13,6 @@ use crate::crypto::{ClientCrypto, ResetTokens, ServerCrypto};
 use crate::tokens::{Mint, Reading};
 use core::fmt;
 use mpquic_base::{Cid, Ecn, FourTuple, PathId, Role, Time};
-use mpquic_wire::frame::RESET_TOKEN_LEN;
 use mpquic_wire::header::{Long, LongKind, PartialHeader, VERSION_1, VersionNegotiationHeader};
 use mpquic_wire::{Code, Writer};
 use std::sync::Arc;
@@ -101,7 +100,6 @@ impl Endpoint {
                 version,
                 tuple,
                 scid,
-                reset_token: [0; RESET_TOKEN_LEN],
                 resets,
                 dcid,
                 first_dcid: dcid,
@@ -193,7 +191,6 @@ impl Endpoint {
                 version: long.version,
                 tuple: received.tuple,
                 scid,
-                reset_token,
                 resets: Arc::clone(&server.crypto) as Arc<dyn ResetTokens>,
                 dcid: long.scid,
                 first_dcid: long.dcid,

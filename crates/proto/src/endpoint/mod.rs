@@ -59,6 +59,9 @@ pub struct EndpointCounters {
     pub resets_received: u64,
 }
 
+/// A connection ID of ours, all of which have this length.
+type RouteKey = [u8; LOCAL_CID_LEN];
+
 #[derive(Clone, Copy, Debug)]
 struct Route {
     connection: ConnectionId,
@@ -74,7 +77,7 @@ pub struct Endpoint {
     server: Option<ServerConfig>,
     connections: Slots,
     /// Our connection IDs are random and our own, so an unkeyed hash cannot be attacked.
-    routes: FxHashMap<Cid, Route>,
+    routes: FxHashMap<RouteKey, Route>,
     /// The IDs that clients chose for their first packets; theirs to choose, hence an ordered map.
     first_dcids: BTreeMap<(Cid, SocketAddr), ConnectionId>,
     ready: VecDeque<ConnectionId>,
@@ -175,7 +178,7 @@ impl Endpoint {
     }
 
     fn route(&self, dcid: &Cid, peer: SocketAddr) -> Option<(ConnectionId, PathId, Option<u64>)> {
-        if let Some(route) = self.routes.get(dcid) {
+        if let Some(route) = route_key(dcid).and_then(|key| self.routes.get(&key)) {
             return Some((route.connection, route.path, Some(route.seq)));
         }
         self.first_dcids.get(&(*dcid, peer)).map(|id| (*id, PathId::ZERO, None))
@@ -291,10 +294,11 @@ impl Endpoint {
         for change in changes.drain(..) {
             match change {
                 RouteChange::Add { cid, path, seq } => {
-                    self.routes.insert(cid, Route { connection: id, path, seq });
+                    let route = Route { connection: id, path, seq };
+                    route_key(&cid).map(|key| self.routes.insert(key, route));
                 }
                 RouteChange::Remove(cid) => {
-                    self.routes.remove(&cid);
+                    route_key(&cid).map(|key| self.routes.remove(&key));
                 }
             }
         }
@@ -317,6 +321,10 @@ impl Endpoint {
             self.first_dcids.remove(&key);
         }
     }
+}
+
+fn route_key(cid: &Cid) -> Option<RouteKey> {
+    cid.as_slice().try_into().ok()
 }
 
 impl core::fmt::Debug for Endpoint {

@@ -58,6 +58,14 @@ impl CryptoStream {
         Some(chunk)
     }
 
+    /// Gives back the memory that is not in use.
+    pub(super) fn shrink(&mut self) {
+        self.store.shrink();
+        self.have.shrink();
+        self.again.shrink();
+        self.acked.shrink();
+    }
+
     pub(super) fn wants(&self) -> bool {
         !self.again.is_empty() || self.next < self.sent.len()
     }

@@ -30,9 +30,10 @@ pub(crate) struct Level {
 
 pub(crate) struct Handshake {
     pub(crate) session: Box<dyn Session>,
-    pub(crate) initial: Option<Level>,
-    pub(crate) handshake: Option<Level>,
-    app: CryptoStream,
+    pub(crate) initial: Option<Box<Level>>,
+    pub(crate) handshake: Option<Box<Level>>,
+    /// Only a server that gives tickets says something here.
+    app: Option<Box<CryptoStream>>,
     write_level: LevelId,
     /// TLS is done on our side.
     complete: bool,
@@ -60,9 +61,9 @@ impl Handshake {
     pub(crate) fn new(session: Box<dyn Session>, initial: LevelKeys, rng: &mut Rng) -> Self {
         Self {
             session,
-            initial: Some(Level::new(initial, rng)),
+            initial: Some(Box::new(Level::new(initial, rng))),
             handshake: None,
-            app: CryptoStream::default(),
+            app: None,
             write_level: LevelId::Initial,
             complete: false,
             confirmed: false,
@@ -90,15 +91,15 @@ impl Handshake {
 
     pub(crate) fn level(&mut self, id: LevelId) -> Option<&mut Level> {
         match id {
-            LevelId::Initial => self.initial.as_mut(),
-            LevelId::Handshake => self.handshake.as_mut(),
+            LevelId::Initial => self.initial.as_deref_mut(),
+            LevelId::Handshake => self.handshake.as_deref_mut(),
             LevelId::App => None,
         }
     }
 
     fn crypto(&mut self, id: LevelId) -> Option<&mut CryptoStream> {
         match id {
-            LevelId::App => Some(&mut self.app),
+            LevelId::App => Some(self.app.get_or_insert_default()),
             other => self.level(other).map(|l| &mut l.crypto),
         }
     }
@@ -138,12 +139,12 @@ impl Handshake {
             let mut bytes = Vec::new();
             let keys = self.session.write(&mut bytes);
             let idle = bytes.is_empty() && keys.is_none();
-            if let Some(crypto) = self.crypto(self.write_level) {
+            if let Some(crypto) = self.crypto(self.write_level).filter(|_| !bytes.is_empty()) {
                 crypto.send(&bytes);
             }
             match keys {
                 Some(NewKeys::Handshake(keys)) => {
-                    self.handshake = Some(Level::new(keys, rng));
+                    self.handshake = Some(Box::new(Level::new(keys, rng)));
                     self.write_level = LevelId::Handshake;
                     progress.handshake_keys = true;
                 }
@@ -164,9 +165,11 @@ impl Handshake {
 
     pub(crate) fn wants(&self, id: LevelId) -> bool {
         match id {
-            LevelId::Initial => self.initial.as_ref().is_some_and(Level::wants),
-            LevelId::Handshake => self.handshake.as_ref().is_some_and(Level::wants),
-            LevelId::App => self.app.wants() || self.done_frame == DoneFrame::Wanted,
+            LevelId::Initial => self.initial.as_deref().is_some_and(Level::wants),
+            LevelId::Handshake => self.handshake.as_deref().is_some_and(Level::wants),
+            LevelId::App => {
+                self.app.as_ref().is_some_and(|app| app.wants()) || self.done_frame == DoneFrame::Wanted
+            }
         }
     }
 
@@ -175,7 +178,9 @@ impl Handshake {
         if self.done_frame == DoneFrame::Wanted && frames.push(&Frame::HandshakeDone, Token::HandshakeDone) {
             self.done_frame = DoneFrame::Sent;
         }
-        self.app.write(frames);
+        if let Some(app) = &mut self.app {
+            app.write(frames);
+        }
     }
 
     pub(crate) fn acked(&mut self, level: LevelId, offset: u64, len: u16) {
@@ -188,6 +193,11 @@ impl Handshake {
         if let Some(crypto) = self.crypto(level) {
             crypto.lost(offset, len);
         }
+    }
+
+    /// Gives back the memory that is not in use.
+    pub(crate) fn shrink(&mut self) {
+        self.app.iter_mut().for_each(|app| app.shrink());
     }
 
     pub(crate) fn done_lost(&mut self) {

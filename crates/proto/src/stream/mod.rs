@@ -406,6 +406,18 @@ impl Streams {
         self.send_window_hint = bytes;
     }
 
+    /// Gives back the memory that is not in use.
+    pub(crate) fn shrink(&mut self) {
+        self.table.shrink_to_fit();
+        self.shared.store.shrink();
+        self.shared.events.shrink_to_fit();
+        self.again.shrink();
+        self.fresh.shrink();
+        self.control.shrink_to_fit();
+        self.waiting.shrink_to_fit();
+        self.tuning.shrink_to_fit();
+    }
+
     #[must_use]
     pub(crate) fn stats(&self) -> StreamStats {
         StreamStats {
