@@ -69,7 +69,7 @@ pub(crate) enum ResetChange {
     Remove(ResetToken),
 }
 
-/// A few path ids in ascending order. Every connection has these tables for life, so they hold no more than they must.
+/// A few path ids in ascending order.
 #[derive(Debug)]
 struct ByPath<T>(Vec<(PathId, T)>);
 
@@ -202,7 +202,6 @@ impl Cids {
             rng.fill(&mut cid);
             let new = LocalCid { path, announce: true, cid, seq: local.next_seq };
             local.next_seq += 1;
-            self.issued.reserve_exact(1);
             self.issued.push(new);
             self.changes.push(RouteChange::Add { cid: new.cid(), path, seq: new.seq });
             self.wants = true;
@@ -313,7 +312,6 @@ impl Cids {
         if given.seq < floor {
             self.peer.at(given.path).retire(given.seq);
         } else {
-            self.known.reserve_exact(1);
             self.known.push(given);
         }
     }
@@ -436,6 +434,8 @@ impl Cids {
         self.listed.shrink_to_fit();
         self.issued.shrink_to_fit();
         self.known.shrink_to_fit();
+        self.local.0.shrink_to_fit();
+        self.peer.0.shrink_to_fit();
         for (_, peer) in &mut self.peer.0 {
             peer.retirements.shrink_to_fit();
         }
@@ -485,7 +485,6 @@ impl<T: Default> ByPath<T> {
     /// The entry of `path`, which is made if there is none.
     fn at(&mut self, path: PathId) -> &mut T {
         let at = self.0.binary_search_by_key(&path, |(id, _)| *id).unwrap_or_else(|at| {
-            self.0.reserve_exact(1);
             self.0.insert(at, (path, T::default()));
             at
         });

@@ -64,6 +64,11 @@ impl Datagrams {
         self.blocked = true;
     }
 
+    /// The application of either end has sent one.
+    pub(crate) const fn were_used(&self) -> bool {
+        self.stats.sent + self.stats.received + self.queued > 0
+    }
+
     /// Gives back the memory that is not in use.
     pub(crate) fn shrink(&mut self) {
         self.outgoing.shrink_to_fit();

@@ -118,18 +118,28 @@ impl Handshake {
             LevelId::App => false,
         };
         let Some(crypto) = self.crypto(level) else { return Ok(Progress::default()) };
-        crypto.on_data(offset, data)?;
-        if over && crypto.has_more() {
+        let next = crypto.pass(offset, data);
+        if next.is_none() {
+            crypto.on_data(offset, data)?;
+        }
+        if over && (next.is_some() || crypto.has_more()) {
             // RFC 9001 §4.1.3: a level whose successor has keys says nothing new.
             return Err(Violation::protocol("handshake data at a level that is over"));
         }
+        if let Some(next) = next {
+            self.read(next)?;
+        }
         while let Some(chunk) = self.crypto(level).and_then(CryptoStream::take) {
-            self.session.read(&chunk).map_err(|failure| {
-                // RFC 9001 §4.8: TLS alerts map into the transport's error space.
-                Violation::new(Code::from_alert(failure.alert), "the TLS handshake failed")
-            })?;
+            self.read(&chunk)?;
         }
         Ok(self.advance(rng))
+    }
+
+    fn read(&mut self, data: &[u8]) -> Result<(), Violation> {
+        self.session.read(data).map_err(|failure| {
+            // RFC 9001 §4.8: TLS alerts map into the transport's error space.
+            Violation::new(Code::from_alert(failure.alert), "the TLS handshake failed")
+        })
     }
 
     /// Lets TLS write what it can.

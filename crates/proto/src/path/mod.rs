@@ -241,8 +241,12 @@ impl Path {
         if self.closing.is_some() {
             return false;
         }
-        let tell = self.observed.wants() && self.allowance() > 0;
-        tell || self.validation.has_response() || self.validation.challenge_due(now) || self.space.probes > 0
+        self.validation.has_response() || self.validation.challenge_due(now) || self.space.probes > 0
+    }
+
+    /// The peer's address is to be told on this very path, if need be by a packet that says nothing else.
+    pub(crate) fn wants_tell(&self) -> bool {
+        self.observed.wants() && self.closing.is_none() && self.allowance() > 0
     }
 
     /// Writes what belongs on this path alone; true if the datagram must be padded to the base MTU.

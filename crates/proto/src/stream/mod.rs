@@ -406,6 +406,12 @@ impl Streams {
         self.send_window_hint = bytes;
     }
 
+    /// The application of either end has opened one.
+    pub(crate) fn were_used(&self) -> bool {
+        let (ours, theirs) = (&self.ours, &self.theirs);
+        ours.bi.credit.used() + ours.uni.credit.used() + theirs.bi.opened + theirs.uni.opened > 0
+    }
+
     /// Gives back the memory that is not in use.
     pub(crate) fn shrink(&mut self) {
         self.table.shrink_to_fit();
