@@ -79,6 +79,11 @@ impl PageStore {
             self.spare.truncate(keep.max(self.spare.len() - 1));
         }
     }
+
+    /// Gives back every spare page: nobody is going to need one soon.
+    pub fn shrink(&mut self) {
+        self.spare = Vec::new();
+    }
 }
 
 #[inline(never)] // the cold path: a steady transfer reuses pages

@@ -157,6 +157,11 @@ impl RangeSet {
         self.ranges.clear();
     }
 
+    /// Gives back the memory that is not in use.
+    pub fn shrink(&mut self) {
+        self.ranges.shrink_to_fit();
+    }
+
     /// Index of the first range that ends above `value`.
     fn at(&self, value: u64) -> usize {
         self.ranges.partition_point(|r| r.end <= value)

@@ -31,5 +31,6 @@ pub use qdisc::queueing_disciplines;
 pub use socket::{
     Batch, Datagram, KernelPacing, ReceiveBatch, Socket, SocketOptions, SocketStats, Stopped, serves,
 };
+pub use sys::heap_in_use;
 pub use throttle::Throttle;
 pub use wheel::Wheel;

@@ -116,6 +116,8 @@ pub trait Session: Send {
     fn peer_certificate(&self) -> Option<Vec<u8>>;
     /// RFC 8446 §7.5: fills `out` with keying material bound to this handshake; false before it is complete.
     fn export(&self, out: &mut [u8], label: &[u8], context: &[u8]) -> bool;
+    /// The handshake is complete, and its messages, keys and parameters were taken: what only they needed may go.
+    fn shed(&mut self) {}
     /// For what a particular TLS stack offers beyond this trait.
     fn as_any(&self) -> &dyn Any;
 }

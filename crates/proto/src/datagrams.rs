@@ -69,6 +69,17 @@ impl Datagrams {
         self.blocked = true;
     }
 
+    /// The application of either end has sent one.
+    pub(crate) const fn were_used(&self) -> bool {
+        self.stats.sent + self.stats.received + self.queued > 0
+    }
+
+    /// Gives back the memory that is not in use.
+    pub(crate) fn shrink(&mut self) {
+        self.outgoing.shrink_to_fit();
+        self.incoming.shrink_to_fit();
+    }
+
     fn fits(&self, data: &[u8], path_room: usize) -> bool {
         (data.len() + OVERHEAD) as u64 <= self.peer_max && data.len() + OVERHEAD <= path_room
     }

@@ -8,13 +8,16 @@ use std::collections::BTreeMap;
 
 /// RFC 9001 §6.5 has both ends wait for three PTO. Theirs may be longer than ours: this many times ours.
 const CALM_FACTOR: u32 = 3;
+/// Packets sealed under a key before the next one is derived. A connection that comes and goes never needs it.
+const NEXT_AFTER: u64 = 64;
 
 pub(crate) struct OneRttKeys {
     pub(crate) header_local: Box<dyn HeaderKey>,
     pub(crate) header_peer: Box<dyn HeaderKey>,
     current: PhaseKeys,
-    /// Derived in advance, so that an update costs no time that an observer could measure.
-    next: PhaseKeys,
+    /// RFC 9001 §6.3: derived in advance and away from what is received, so that an update costs no time that an
+    /// observer could measure; only an update within the first packets finds none.
+    next: Option<PhaseKeys>,
     source: Box<dyn NextPhase>,
     /// The peer's key of the phase before, for packets that were under way; `None` as its end means that the peer
     /// has not yet followed into the current phase.
@@ -35,13 +38,12 @@ pub(crate) struct OneRttKeys {
 }
 
 impl OneRttKeys {
-    pub(crate) fn new(keys: LevelKeys, mut source: Box<dyn NextPhase>) -> Self {
-        let next = source.next();
+    pub(crate) fn new(keys: LevelKeys, source: Box<dyn NextPhase>) -> Self {
         Self {
             header_local: keys.local.header,
             header_peer: keys.peer.header,
             current: PhaseKeys { local: keys.local.packet, peer: keys.peer.packet },
-            next,
+            next: None,
             source,
             previous: None,
             phase: false,
@@ -66,7 +68,15 @@ impl OneRttKeys {
 
     pub(crate) fn seal(&mut self, path: PathId, pn: u64, header: &[u8], payload: &mut [u8]) {
         self.sealed += 1;
+        if self.sealed == NEXT_AFTER {
+            self.next_keys();
+        }
         self.current.local.seal(path, pn, header, payload);
+    }
+
+    /// RFC 9001 §6.3: once derived the next keys stay, whatever became of the packet that asked for them.
+    fn next_keys(&mut self) -> &PhaseKeys {
+        self.next.get_or_insert_with(|| self.source.next())
     }
 
     /// RFC 9001 §6.6: an update is due well before the limit, which counts over all paths; and after `packets`, if
@@ -115,7 +125,7 @@ impl OneRttKeys {
             self.previous = None;
         }
         if self.previous.is_none() {
-            let len = self.count(|keys| keys.next.peer.open(path, pn, header, payload))?;
+            let len = self.count(|keys| keys.next_keys().peer.open(path, pn, header, payload))?;
             self.on_new_phase(now, keep(), path, pn);
             return Ok(len);
         }
@@ -126,7 +136,7 @@ impl OneRttKeys {
         }
         let mut copy = payload.to_vec();
         self.count(|keys| {
-            if let Ok(len) = keys.next.peer.open(path, pn, header, payload) {
+            if let Ok(len) = keys.next_keys().peer.open(path, pn, header, payload) {
                 keys.on_new_phase(now, keep(), path, pn);
                 return Ok(len);
             }
@@ -192,8 +202,7 @@ impl OneRttKeys {
 
     /// Moves both directions to the next phase.
     pub(crate) fn update(&mut self) {
-        let fresh = self.source.next();
-        let current = core::mem::replace(&mut self.next, fresh);
+        let current = self.next.take().unwrap_or_else(|| self.source.next());
         let old = core::mem::replace(&mut self.current, current);
         self.previous = Some((old.peer, None));
         self.phase = !self.phase;

@@ -3,6 +3,7 @@
 //! There are two ways to trust a server, pins and certificate authorities, and no third. A client shows no
 //! certificate of its own: who it is gets proven above TLS, bound to the handshake by the exporter.
 
+use crate::after::Tap;
 use crate::error::ConfigError;
 use crate::key_log::KeyLog;
 use crate::pin::{Pin, PinVerifier};
@@ -133,7 +134,8 @@ impl ClientCrypto for ClientConfig {
         }
         let tls = ClientConnection::new(Arc::new(config), labels, name, parameters)
             .map_err(|error| error.to_string())?;
-        Ok(Box::new(TlsSession::new(tls).changeable(overheard, visitor)))
+        let session = TlsSession::new(tls, self.album.is_some());
+        Ok(Box::new(session.changeable(overheard, visitor)))
     }
 }
 
@@ -229,9 +231,7 @@ impl ClientBuilder {
         };
         let mut tls = builder.with_no_client_auth();
         tls.alpn_protocols = alpn;
-        if let Some(log) = self.key_log {
-            tls.key_log = log;
-        }
+        tls.key_log = Arc::new(Tap::new(self.key_log.map(|log| log as Arc<dyn rustls::KeyLog>)));
         let config =
             ClientConfig { tls: Arc::new(tls), album: None, pinned, secrets: Arc::new(Secrets::random()) };
         Ok(config.with_tickets(self.servers, self.early_data))

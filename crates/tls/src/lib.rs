@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+mod after;
 mod client;
 mod error;
 mod hello;

@@ -3,6 +3,7 @@
 //! Without being asked to it sends no session tickets, so there is neither resumption nor 0-RTT. Asks for no client certificate:
 //! clients are told apart above TLS.
 
+use crate::after::Tap;
 use crate::error::ConfigError;
 use crate::hello::parameters_in;
 use crate::identity::Identity;
@@ -111,7 +112,7 @@ impl ServerCrypto for ServerConfig {
         let labels = quic_version(version).ok_or_else(|| format!("no TLS for QUIC version {version:#x}"))?;
         let tls = ServerConnection::new(Arc::clone(self.tls(version)), labels, parameters)
             .map_err(|error| error.to_string())?;
-        Ok(Box::new(TlsSession::new(tls)))
+        Ok(Box::new(TlsSession::new(tls, false)))
     }
 
     fn parameters_in<'a>(&self, hello: &'a [u8]) -> Hello<'a> {
@@ -131,7 +132,7 @@ impl ServerCrypto for ServerConfig {
         config.session_storage = host(self.sessions.as_ref(), begun, version);
         let tls =
             ServerConnection::new(Arc::new(config), labels, parameters).map_err(|error| error.to_string())?;
-        let mut session = TlsSession::new(tls).changeable(overheard, None);
+        let mut session = TlsSession::new(tls, false).changeable(overheard, None);
         if !session.change_version(version) {
             return Err(format!("no TLS for QUIC version {version:#x}"));
         }
@@ -224,9 +225,7 @@ impl ServerBuilder {
                 .with_single_cert(chain, key)
                 .map_err(|e| ConfigError::new("certificate and key", e))?;
         tls.alpn_protocols = alpn;
-        if let Some(log) = self.key_log {
-            tls.key_log = log;
-        }
+        tls.key_log = Arc::new(Tap::new(self.key_log.map(|log| log as Arc<dyn rustls::KeyLog>)));
         let secrets = self.master.as_ref().map_or_else(Secrets::random, Secrets::from_master);
         let tls = Arc::new(tls);
         let config =

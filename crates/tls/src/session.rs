@@ -1,8 +1,9 @@
 //! One handshake: rustls's QUIC connection behind the machine's `Session`.
 //!
 //! Adds two things to rustls: every failure has an alert, and a session that failed stays failed (it neither reads
-//! nor writes again, whatever the peer still sends).
+//! nor writes again, whatever the peer still sends). And it lets rustls go as soon as the handshake is over.
 
+use crate::after::{Exporter, Late, Tap};
 use crate::keys::{direction, new_keys};
 use crate::pin::PinMismatch;
 use crate::provider::quic_version;
@@ -21,10 +22,22 @@ const REASON_LIMIT: usize = 200;
 
 /// What [`Session::as_any`] of a session of this crate can be cast to.
 pub struct TlsSession {
+    stage: Stage,
+    failure: Option<TlsFailure>,
+}
+
+enum Stage {
+    Running(Box<Running>),
+    Over(Box<Over>),
+}
+
+struct Running {
     tls: Connection,
     /// A client's: the server's parameters of an earlier visit, which rustls shows until the new ones come.
     remembered: Option<Vec<u8>>,
-    failure: Option<TlsFailure>,
+    /// rustls is to see the server's tickets.
+    wants_tickets: bool,
+    exporter: Option<Exporter>,
     change: Option<Change>,
 }
 
@@ -39,17 +52,89 @@ struct Change {
     settled: bool,
 }
 
+/// What the connection may still be asked for.
+struct Over {
+    client: bool,
+    exporter: Exporter,
+    late: Late,
+    early_accepted: Option<bool>,
+    resumed: bool,
+    alpn: Option<Box<[u8]>>,
+    certificate: Option<Box<[u8]>>,
+    cipher_suite: Option<&'static str>,
+    key_exchange: Option<&'static str>,
+    server_name: Option<Box<str>>,
+}
+
 impl TlsSession {
-    pub(crate) fn new(tls: impl Into<Connection>) -> Self {
+    pub(crate) fn new(tls: impl Into<Connection>, wants_tickets: bool) -> Self {
         let tls = tls.into();
         let remembered = tls.quic_transport_parameters().map(<[u8]>::to_vec);
-        Self { tls, remembered, failure: None, change: None }
+        let running = Running { tls, remembered, wants_tickets, exporter: None, change: None };
+        Self { stage: Stage::Running(Box::new(running)), failure: None }
     }
 
     /// May go over to another version, because somebody listens to its secrets.
     pub(crate) fn changeable(mut self, overheard: Arc<Overheard>, visitor: Option<Arc<Visitor>>) -> Self {
-        self.change = Some(Change { overheard, visitor, version: None, settled: false });
+        if let Stage::Running(running) = &mut self.stage {
+            running.change = Some(Change { overheard, visitor, version: None, settled: false });
+        }
         self
+    }
+
+    /// The name of the cipher suite, once agreed, as rustls spells it (`TLS13_AES_128_GCM_SHA256`).
+    #[must_use]
+    pub fn cipher_suite(&self) -> Option<&'static str> {
+        match &self.stage {
+            Stage::Running(running) => running.tls.negotiated_cipher_suite()?.suite().as_str(),
+            Stage::Over(over) => over.cipher_suite,
+        }
+    }
+
+    /// The name of the key exchange group, once agreed (`X25519`).
+    #[must_use]
+    pub fn key_exchange(&self) -> Option<&'static str> {
+        match &self.stage {
+            Stage::Running(running) => running.tls.negotiated_key_exchange_group()?.name().as_str(),
+            Stage::Over(over) => over.key_exchange,
+        }
+    }
+
+    /// On a server: the name the client asked for, if it sent one.
+    #[must_use]
+    pub fn server_name(&self) -> Option<&str> {
+        match &self.stage {
+            Stage::Running(running) => match &running.tls {
+                Connection::Client(_) => None,
+                Connection::Server(server) => server.server_name(),
+            },
+            Stage::Over(over) => over.server_name.as_deref(),
+        }
+    }
+
+    const fn running(&self) -> Option<&Running> {
+        match &self.stage {
+            Stage::Running(running) => Some(running),
+            Stage::Over(_) => None,
+        }
+    }
+}
+
+impl Running {
+    fn read(&mut self, data: &[u8]) -> Result<(), TlsFailure> {
+        let read = self.tls.read_hs(data);
+        if let Some(exporter) = Tap::take() {
+            self.exporter = Some(exporter);
+        }
+        read.map_err(|error| {
+            let reason = error.to_string().chars().take(REASON_LIMIT).collect();
+            TlsFailure { alert: alert(&error, self.tls.alert()), reason }
+        })
+    }
+
+    fn write(&mut self, out: &mut Vec<u8>) -> Option<NewKeys> {
+        let keys = self.tls.write_hs(out)?;
+        Some(self.relabelled(&keys).unwrap_or_else(|| new_keys(keys)))
     }
 
     fn relabelled(&mut self, keys: &KeyChange) -> Option<NewKeys> {
@@ -62,25 +147,29 @@ impl TlsSession {
         relabelled(keys, secrets, suite, change.version?, role)
     }
 
-    /// The name of the cipher suite, once agreed, as rustls spells it (`TLS13_AES_128_GCM_SHA256`).
-    #[must_use]
-    pub fn cipher_suite(&self) -> Option<&'static str> {
-        self.tls.negotiated_cipher_suite()?.suite().as_str()
+    fn change_version(&mut self, version: u32) -> bool {
+        let known = quic_version(version).is_some();
+        let Some(change) = self.change.as_mut().filter(|change| known && !change.settled) else {
+            return false;
+        };
+        change.version = Some(version);
+        change.visitor.iter().for_each(|visitor| visitor.on_version(version));
+        true
     }
 
-    /// The name of the key exchange group, once agreed (`X25519`).
-    #[must_use]
-    pub fn key_exchange(&self) -> Option<&'static str> {
-        self.tls.negotiated_key_exchange_group()?.name().as_str()
+    fn resumed(&self) -> bool {
+        self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
-    /// On a server: the name the client asked for, if it sent one.
-    #[must_use]
-    pub fn server_name(&self) -> Option<&str> {
+    fn early_accepted(&self) -> Option<bool> {
         match &self.tls {
-            Connection::Client(_) => None,
-            Connection::Server(server) => server.server_name(),
+            Connection::Client(client) if !client.is_handshaking() => Some(client.is_early_data_accepted()),
+            _ => None,
         }
+    }
+
+    fn peer_certificate(&self) -> Option<&[u8]> {
+        self.tls.peer_certificates()?.first().map(|der| &**der)
     }
 }
 
@@ -92,59 +181,64 @@ impl Session for TlsSession {
         if data.is_empty() {
             return Ok(());
         }
-        self.tls.read_hs(data).map_err(|error| {
-            let reason = error.to_string().chars().take(REASON_LIMIT).collect();
-            let failure = TlsFailure { alert: alert(&error, self.tls.alert()), reason };
+        let read = match &mut self.stage {
+            Stage::Running(running) => running.read(data),
+            Stage::Over(over) => over.late.read(over.client, data),
+        };
+        if let Err(failure) = &read {
             self.failure = Some(failure.clone());
-            failure
-        })
+        }
+        read
     }
 
     fn write(&mut self, out: &mut Vec<u8>) -> Option<NewKeys> {
         if self.failure.is_some() {
             return None;
         }
-        let keys = self.tls.write_hs(out)?;
-        Some(self.relabelled(&keys).unwrap_or_else(|| new_keys(keys)))
+        match &mut self.stage {
+            Stage::Running(running) => running.write(out),
+            Stage::Over(_) => None,
+        }
     }
 
     fn change_version(&mut self, version: u32) -> bool {
-        let known = quic_version(version).is_some();
-        let Some(change) = self.change.as_mut().filter(|change| known && !change.settled) else {
-            return false;
-        };
-        change.version = Some(version);
-        change.visitor.iter().for_each(|visitor| visitor.on_version(version));
-        true
+        match &mut self.stage {
+            Stage::Running(running) => running.change_version(version),
+            Stage::Over(_) => false,
+        }
     }
 
     fn is_handshaking(&self) -> bool {
-        self.tls.is_handshaking()
+        self.running().is_some_and(|running| running.tls.is_handshaking())
     }
 
     fn peer_parameters(&self) -> Option<&[u8]> {
+        let running = self.running()?;
         // What is remembered is not what this server says now.
-        let stale = self.remembered.is_some() && self.tls.is_handshaking();
-        self.tls.quic_transport_parameters().filter(|_| !stale)
+        let stale = running.remembered.is_some() && running.tls.is_handshaking();
+        running.tls.quic_transport_parameters().filter(|_| !stale)
     }
 
     fn early_keys(&self) -> Option<DirectionKeys> {
-        self.tls.zero_rtt_keys().map(direction)
+        self.running()?.tls.zero_rtt_keys().map(direction)
     }
 
     fn remembered_parameters(&self) -> Option<&[u8]> {
-        self.remembered.as_deref()
+        self.running()?.remembered.as_deref()
     }
 
     fn early_accepted(&self) -> Option<bool> {
-        match &self.tls {
-            Connection::Client(client) if !client.is_handshaking() => Some(client.is_early_data_accepted()),
-            _ => None,
+        match &self.stage {
+            Stage::Running(running) => running.early_accepted(),
+            Stage::Over(over) => over.early_accepted,
         }
     }
 
     fn resumed(&self) -> bool {
-        self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
+        match &self.stage {
+            Stage::Running(running) => running.resumed(),
+            Stage::Over(over) => over.resumed,
+        }
     }
 
     fn cipher(&self) -> Option<&'static str> {
@@ -152,16 +246,50 @@ impl Session for TlsSession {
     }
 
     fn alpn(&self) -> Option<&[u8]> {
-        self.tls.alpn_protocol()
+        match &self.stage {
+            Stage::Running(running) => running.tls.alpn_protocol(),
+            Stage::Over(over) => over.alpn.as_deref(),
+        }
     }
 
     fn peer_certificate(&self) -> Option<Vec<u8>> {
-        self.tls.peer_certificates()?.first().map(|der| der.to_vec())
+        let certificate = match &self.stage {
+            Stage::Running(running) => running.peer_certificate(),
+            Stage::Over(over) => over.certificate.as_deref(),
+        };
+        certificate.map(<[u8]>::to_vec)
     }
 
     fn export(&self, out: &mut [u8], label: &[u8], context: &[u8]) -> bool {
-        // RFC 8446 §7.5: an absent context and an empty one give the same value.
-        !self.is_handshaking() && self.tls.export_keying_material(out, label, Some(context)).is_ok()
+        match &self.stage {
+            Stage::Running(running) => {
+                // RFC 8446 §7.5: an absent context and an empty one give the same value.
+                let export = || running.tls.export_keying_material(out, label, Some(context)).is_ok();
+                !running.tls.is_handshaking() && export()
+            }
+            Stage::Over(over) => over.exporter.export(out, label, context),
+        }
+    }
+
+    fn shed(&mut self) {
+        let Stage::Running(running) = &mut self.stage else { return };
+        if running.tls.is_handshaking() || running.wants_tickets || self.failure.is_some() {
+            return;
+        }
+        let Some(exporter) = running.exporter.take() else { return };
+        let over = Over {
+            client: matches!(running.tls, Connection::Client(_)),
+            exporter,
+            late: Late::default(),
+            early_accepted: running.early_accepted(),
+            resumed: running.resumed(),
+            alpn: self.alpn().map(Box::from),
+            certificate: self.running().and_then(Running::peer_certificate).map(Box::from),
+            cipher_suite: self.cipher_suite(),
+            key_exchange: self.key_exchange(),
+            server_name: self.server_name().map(Box::from),
+        };
+        self.stage = Stage::Over(Box::new(over));
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -173,7 +301,7 @@ impl fmt::Debug for TlsSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsSession")
             .field("cipher_suite", &self.cipher_suite())
-            .field("handshaking", &self.tls.is_handshaking())
+            .field("handshaking", &self.is_handshaking())
             .field("failure", &self.failure)
             .finish_non_exhaustive()
     }

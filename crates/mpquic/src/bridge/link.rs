@@ -370,6 +370,7 @@ impl Link {
         state.stats.datagrams.dropped += state.overrun;
         state.max_datagram = connection.max_datagram_size();
         state.paths.clear();
+        state.paths.reserve_exact(connection.path_stats().count());
         state.paths.extend(connection.path_stats());
         self.stale = false;
         before.datagrams_received != counters.datagrams_received

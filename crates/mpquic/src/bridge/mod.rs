@@ -53,7 +53,7 @@ pub(crate) struct Bridge {
     door: Arc<Door>,
     accepting: Arc<Accepting>,
     stop: Arc<AtomicBool>,
-    links: BTreeMap<ConnectionId, Link>,
+    links: BTreeMap<ConnectionId, Box<Link>>,
     /// Callers that wait for sockets to come and go, in the order of their wishes.
     socket_calls: VecDeque<SocketCall>,
     refresh_at: Option<Time>,
@@ -220,7 +220,7 @@ impl Bridge {
         let link = Link::new(connection);
         let entrance = Entrance { id, shared: Arc::clone(&link.shared) };
         let begun = Begun { entrance, early: connection.can_send_early() };
-        self.links.insert(id, link);
+        self.links.insert(id, Box::new(link));
         if reply.send(Ok(begun)).is_err() {
             // Nobody waiting any more, so nobody will release it.
             self.door.send(Request::Released(id));
@@ -351,7 +351,7 @@ impl App for Bridge {
         let link = match self.links.entry(id) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) if arrived || connection.is_established() => {
-                entry.insert(Link::new(connection))
+                entry.insert(Box::new(Link::new(connection)))
             }
             Entry::Vacant(_) => return,
         };

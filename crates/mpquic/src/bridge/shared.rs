@@ -180,6 +180,9 @@ impl Shared {
 
     pub(crate) fn on_path_event(&self, event: PathEvent) {
         let events = &mut self.state().path_events;
+        if event == PathEvent::Available && events.back() == Some(&event) {
+            return;
+        }
         if events.len() >= PATH_EVENTS_MAX {
             events.pop_front();
         }

@@ -62,7 +62,7 @@ const fn token(byte: u8) -> ResetToken {
 
 /// Ours is 0xaa.., the peer's first is 0; the limit is the peer's active_connection_id_limit.
 fn multipath(peer_limit: u64) -> Cids {
-    let mut cids = Cids::new(cid(0xaa), token(0xaa), cid(0));
+    let mut cids = Cids::new(cid(0xaa), cid(0));
     cids.on_parameters(true, peer_limit);
     cids
 }

@@ -162,6 +162,8 @@ impl Connection {
             }
             self.push_event(Event::Connected);
             self.settle_early(now)?;
+            // Nobody will ask to begin again.
+            self.attempt = None;
             if self.role == Role::Server {
                 if let Some(path) = self.paths.first().filter(|p| p.is_usable()) {
                     self.grants.on_validated(path.tuple.peer.ip());
@@ -170,6 +172,7 @@ impl Connection {
                 self.discard_level(LevelId::Handshake);
             }
             self.issue_cids();
+            self.handshake.session.shed();
         }
         Ok(())
     }

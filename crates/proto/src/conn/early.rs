@@ -47,7 +47,7 @@ impl Connection {
         let Some(remembered) = read else { return };
         self.streams.on_peer_limits(&super::setup::stream_limits(&remembered));
         self.datagrams.on_peer_max(remembered.max_datagram_frame_size);
-        self.early = Some(Early { keys, remembered: Some(remembered), until: None });
+        self.early = Some(Box::new(Early { keys, remembered: Some(remembered), until: None }));
     }
 
     /// A server that accepts 0-RTT learns so from the ClientHello.
@@ -57,7 +57,14 @@ impl Connection {
             && !self.handshake.is_complete()
             && let Some(keys) = self.handshake.session.early_keys()
         {
-            self.early = Some(Early { keys, remembered: None, until: None });
+            self.early = Some(Box::new(Early { keys, remembered: None, until: None }));
+        }
+    }
+
+    /// RFC 9001 §4.9.3: a server's keys end once no 0-RTT packet can be on its way any more.
+    pub(super) fn forget_early(&mut self, now: Time) {
+        if self.early.as_ref().is_some_and(|early| early.until.is_some_and(|until| until <= now)) {
+            self.early = None;
         }
     }
 

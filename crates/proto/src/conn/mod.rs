@@ -4,7 +4,7 @@
 //! `receive` takes datagrams apart, `dispatch` hands their frames on, `settle` brings fates home, `transmit` builds
 //! datagrams (`packet` seals them, `early` those of 0-RTT), `timers` lets time pass, `app` is the application's side, `paths` opens and
 //! closes paths, `moves` has them go to other addresses, `negotiation` begins again when the server asks for it, `versions` goes on
-//! in another version, `audit` checks the books for the simulator and `holdings` counts what is held.
+//! in another version, `rest` gives memory back, `audit` checks the books for the simulator and `holdings` counts what is held.
 
 mod app;
 mod audit;
@@ -16,6 +16,7 @@ pub(crate) mod negotiation;
 mod packet;
 mod paths;
 mod receive;
+mod rest;
 mod settle;
 pub(crate) mod setup;
 mod tail;
@@ -34,7 +35,7 @@ use crate::close::{Close, CloseFrame};
 use crate::config::TransportConfig;
 use crate::datagrams::Datagrams;
 use crate::error::Violation;
-use crate::event::{CloseReason, Event};
+use crate::event::{CloseReason, Event, PathEvent};
 use crate::frames::Token;
 use crate::handshake::{Handshake, LevelId};
 use crate::keys::OneRttKeys;
@@ -77,7 +78,7 @@ pub struct Connection {
     observed_seq: u64,
     handshake: Handshake,
     keys: Option<OneRttKeys>,
-    early: Option<Early>,
+    early: Option<Box<Early>>,
     /// What became of 0-RTT, if there was any, once the handshake is complete.
     early_outcome: Option<bool>,
     paths: Vec<Path>,
@@ -107,6 +108,8 @@ pub struct Connection {
     counters: ConnectionCounters,
     /// Bytes of packets whose stream data went over a second path too.
     doubled: u64,
+    /// Nothing moved for a while, and what was kept for speed was given back.
+    rested: bool,
     // Kept for their allocations.
     fates: Fates,
     tokens: Vec<Token>,
@@ -226,6 +229,11 @@ impl Connection {
     }
 
     fn push_event(&mut self, event: Event) {
+        // Said once, it need not be said again for the next path id.
+        let available = Event::Path(PathEvent::Available);
+        if event == available && self.events.back() == Some(&available) {
+            return;
+        }
         if self.events.len() < EVENTS_MAX || matches!(event, Event::Closed(_)) {
             self.events.push_back(event);
         }

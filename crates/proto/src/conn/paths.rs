@@ -190,6 +190,7 @@ impl Connection {
         let recovered = core::mem::take(&mut path.silent);
         path.down = None;
         self.grants.on_validated(host);
+        self.issue_cids();
         self.push_event(Event::Path(PathEvent::Opened(id)));
         if recovered {
             self.push_event(Event::Path(PathEvent::Recovered(id)));

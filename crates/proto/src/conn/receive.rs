@@ -54,6 +54,7 @@ impl Connection {
     /// Takes in one datagram; it is decrypted where it lies.
     pub(crate) fn receive(&mut self, now: Time, arrival: Arrival, datagram: &mut [u8]) {
         self.counters.datagrams_received += 1;
+        self.rested = false;
         if let Some(slot) = self.slot(arrival.path) {
             self.paths[slot].on_datagram_received(arrival.tuple.peer, datagram.len());
         }

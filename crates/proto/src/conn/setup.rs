@@ -31,7 +31,6 @@ pub(crate) struct Setup {
     pub(crate) version: u32,
     pub(crate) tuple: FourTuple,
     pub(crate) scid: Cid,
-    pub(crate) reset_token: [u8; RESET_TOKEN_LEN],
     pub(crate) resets: Arc<dyn ResetTokens>,
     pub(crate) cids: CidSource,
     /// The peer's ID as far as it is known: for a client its own random choice.
@@ -48,7 +47,7 @@ pub(crate) struct Setup {
     pub(crate) retry_scid: Option<Cid>,
     pub(crate) mint: Option<Mint>,
     /// Server only: our ID for the address that it prefers.
-    pub(crate) preferred: Option<(Cid, [u8; RESET_TOKEN_LEN])>,
+    pub(crate) preferred: Option<Cid>,
 }
 
 /// The transport parameters that we send.
@@ -130,7 +129,7 @@ impl Connection {
             early_outcome: None,
             paths: vec![path],
             path_ids: PathIds::new(u32::from(config.max_paths)),
-            cids: Cids::new(setup.scid, setup.reset_token, setup.dcid).with(setup.resets, setup.cids),
+            cids: Cids::new(setup.scid, setup.dcid).with(setup.resets, setup.cids),
             streams: Streams::new(setup.role, stream_config(&config)),
             datagrams: Datagrams::new(u64::from(config.max_datagram_frame), config.datagram_queue),
             ack_orders: AckOrders::new(config.max_ack_delay, config.ack_frequency),
@@ -148,6 +147,7 @@ impl Connection {
             peer_cid_known: !client,
             counters: ConnectionCounters::default(),
             doubled: 0,
+            rested: false,
             fates: crate::path::Fates::default(),
             tokens: Vec::new(),
             views: Vec::new(),
@@ -155,8 +155,8 @@ impl Connection {
             rng: setup.rng,
             config,
         };
-        if let Some((cid, token)) = setup.preferred {
-            connection.cids.issue_preferred(cid, token);
+        if let Some(cid) = setup.preferred {
+            connection.cids.issue_preferred(cid);
         }
         if client {
             connection.handshake.advance(&mut connection.rng);
@@ -228,13 +228,17 @@ impl Connection {
         self.config.mtu_ceiling.min(peer)
     }
 
-    /// Gives the peer connection IDs for every path id that both ends allow.
+    /// Gives the peer connection IDs for every path id that both ends allow, with a spare one for those in use.
     pub(super) fn issue_cids(&mut self) {
         if !self.handshake.is_complete() {
             return;
         }
-        for path in self.path_ids.wanting_cids().collect::<Vec<_>>() {
-            self.cids.issue(path, &mut self.rng);
+        for path in self.path_ids.wanting_cids() {
+            if self.path_ids.is_consumed(path) {
+                self.cids.issue(path, &mut self.rng);
+            } else {
+                self.cids.offer(path, &mut self.rng);
+            }
         }
     }
 }

@@ -30,6 +30,7 @@ impl Connection {
         for slot in 0..self.paths.len() {
             next = Time::soonest(next, self.path_deadline(slot));
         }
+        next = Time::soonest(next, self.rest_at());
         Time::soonest(next, self.pacing_wake)
     }
 
@@ -140,6 +141,9 @@ impl Connection {
         if due(self.pacing_wake) {
             self.pacing_wake = None;
         }
+        if due(self.rest_at()) {
+            self.rest(now);
+        }
     }
 
     fn expire_level(&mut self, now: Time, id: LevelId) {
@@ -166,7 +170,7 @@ impl Connection {
     /// otherwise wait for ever behind packets of another that the peer cannot read without it.
     fn probe_other_levels(&mut self) {
         let probing = |l: Option<&Level>| l.is_some_and(|l| l.space.probes > 0);
-        if !probing(self.handshake.initial.as_ref()) && !probing(self.handshake.handshake.as_ref()) {
+        if !probing(self.handshake.initial.as_deref()) && !probing(self.handshake.handshake.as_deref()) {
             return;
         }
         for level in [&mut self.handshake.initial, &mut self.handshake.handshake].into_iter().flatten() {

@@ -89,12 +89,14 @@ impl Connection {
             .or_else(|| self.transmit_own(now, out))
             .or_else(|| self.transmit_probe(now, out))
             .or_else(|| self.transmit_data(now, out))
+            .or_else(|| self.transmit_told(now, out))
             .or_else(|| self.transmit_acks(now, out))
             .or_else(|| self.transmit_mtu_probe(now, out));
         let Some(sent) = sent else {
             self.asked_at = Some(now);
             return None;
         };
+        self.rested = false;
         self.counters.transmissions += 1;
         self.counters.datagrams_sent += sent.len.div_ceil(sent.segment) as u64;
         Some(sent)
@@ -175,14 +177,23 @@ impl Connection {
     /// What belongs on one particular path: answers to challenges, challenges, probes.
     fn transmit_own(&mut self, now: Time, out: &mut [u8]) -> Option<Transmit> {
         self.keys.as_ref().filter(|_| self.handshake.is_complete())?;
-        (0..self.paths.len()).find_map(|slot| self.own_packet(now, slot, out))
+        (0..self.paths.len()).find_map(|slot| {
+            let wanted = self.paths[slot].wants_own(now);
+            wanted.then(|| self.own_packet(now, slot, out)).flatten()
+        })
+    }
+
+    /// Addresses that found no data of their path to ride on.
+    fn transmit_told(&mut self, now: Time, out: &mut [u8]) -> Option<Transmit> {
+        self.keys.as_ref().filter(|_| self.handshake.is_complete())?;
+        (0..self.paths.len()).find_map(|slot| {
+            let wanted = self.paths[slot].wants_tell();
+            wanted.then(|| self.own_packet(now, slot, out)).flatten()
+        })
     }
 
     fn own_packet(&mut self, now: Time, slot: usize, out: &mut [u8]) -> Option<Transmit> {
         let path = &self.paths[slot];
-        if !path.wants_own(now) {
-            return None;
-        }
         let first = path.space.sent.next_pn();
         let allowance = usize::try_from(path.allowance()).unwrap_or(usize::MAX);
         let limit = allowance.min(usize::from(MTU_BASE)).min(out.len());
@@ -358,6 +369,8 @@ impl Connection {
         if acks {
             self.paths[slot].write_ack(now, super::ACK_DELAY_EXPONENT, multipath, frames);
         }
+        let path = &mut self.paths[slot];
+        path.observed.write(path.id, path.tuple.peer, &mut self.observed_seq, frames);
         self.fill_control(now, frames);
         let had = self.streams.sendable();
         self.fill_data(frames, whole);
@@ -436,8 +449,12 @@ impl Connection {
 
     fn transmit_mtu_probe(&mut self, now: Time, out: &mut [u8]) -> Option<Transmit> {
         self.keys.as_ref().filter(|_| self.handshake.is_confirmed())?;
+        // A connection that comes and goes, or rests, without a word never needs to know.
+        let used = self.streams.were_used() || self.datagrams.were_used();
         let wants = |p: &Path| {
-            let size = p.mtu.wanted().filter(|_| p.is_usable() && !p.silent && p.allowance() == u64::MAX)?;
+            let wanted = used || p.id != PathId::ZERO;
+            let ready = wanted && p.is_usable() && !p.silent && p.allowance() == u64::MAX;
+            let size = p.mtu.wanted().filter(|_| ready)?;
             (p.recovery.window_left() >= u64::from(size)).then_some(size)
         };
         let (slot, size) = self.paths.iter().enumerate().find_map(|(i, p)| wants(p).map(|size| (i, size)))?;

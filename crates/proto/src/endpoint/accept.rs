@@ -15,7 +15,6 @@ use crate::steering::CidSource;
 use crate::tokens::{Mint, Reading};
 use core::fmt;
 use mpquic_base::{Cid, Ecn, FourTuple, PathId, Role, Time};
-use mpquic_wire::frame::RESET_TOKEN_LEN;
 use mpquic_wire::header::{Long, LongKind, PartialHeader, VERSION_1, VersionNegotiationHeader};
 use mpquic_wire::parameters::PreferredAddress;
 use mpquic_wire::{Code, TransportParameters, Writer};
@@ -107,7 +106,6 @@ impl Endpoint {
                 version,
                 tuple,
                 scid,
-                reset_token: [0; RESET_TOKEN_LEN],
                 resets,
                 cids: self.seat.cids(),
                 dcid,
@@ -200,7 +198,6 @@ impl Endpoint {
                 version: long.version,
                 tuple: received.tuple,
                 scid,
-                reset_token,
                 resets: Arc::clone(&server.crypto) as Arc<dyn ResetTokens>,
                 cids: self.seat.cids(),
                 dcid: long.scid,
@@ -240,16 +237,12 @@ impl Endpoint {
     }
 
     /// RFC 9000 §9.6: where we would rather be reached, and our ID for there.
-    fn prefer(
-        &mut self,
-        server: &ServerConfig,
-        parameters: &mut TransportParameters,
-    ) -> Option<(Cid, [u8; RESET_TOKEN_LEN])> {
+    fn prefer(&mut self, server: &ServerConfig, parameters: &mut TransportParameters) -> Option<Cid> {
         let PreferredAddresses { v4, v6 } = server.transport.preferred_address?;
         let cid = self.new_cid();
         let reset_token = server.crypto.reset_token(cid.as_slice());
         parameters.preferred_address = Some(PreferredAddress { v4, v6, cid, reset_token });
-        Some((cid, reset_token))
+        Some(cid)
     }
 
     /// A server's session; or what it waits for, if the client may be offering a version that we would rather speak.

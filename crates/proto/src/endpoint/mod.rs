@@ -61,6 +61,9 @@ pub struct EndpointCounters {
     pub resets_received: u64,
 }
 
+/// A connection ID of ours, all of which have this length.
+type RouteKey = [u8; LOCAL_CID_LEN];
+
 #[derive(Clone, Copy, Debug)]
 struct Route {
     connection: ConnectionId,
@@ -76,9 +79,9 @@ pub struct Endpoint {
     server: Option<ServerConfig>,
     connections: Slots,
     /// Our connection IDs are random and our own, so an unkeyed hash cannot be attacked.
-    routes: FxHashMap<Cid, Route>,
+    routes: FxHashMap<RouteKey, Route>,
     /// Where the last datagram led to: those of a train lead to the same.
-    last_route: Option<(Cid, Route)>,
+    last_route: Option<(RouteKey, Route)>,
     /// The IDs that clients chose for their first packets; theirs to choose, hence an ordered map.
     first_dcids: BTreeMap<(Cid, SocketAddr), ConnectionId>,
     ready: VecDeque<ConnectionId>,
@@ -223,8 +226,9 @@ impl Endpoint {
     }
 
     fn route(&mut self, dcid: &Cid, peer: SocketAddr) -> Option<(ConnectionId, PathId, Option<u64>)> {
-        if let Some(route) = self.routes.get(dcid) {
-            self.last_route = Some((*dcid, *route));
+        let found = route_key(dcid).and_then(|key| Some((key, *self.routes.get(&key)?)));
+        if let Some((_, route)) = found {
+            self.last_route = found;
             return Some((route.connection, route.path, Some(route.seq)));
         }
         self.first_dcids.get(&(*dcid, peer)).map(|id| (*id, PathId::ZERO, None))
@@ -355,10 +359,11 @@ impl Endpoint {
         for change in changes.drain(..) {
             match change {
                 RouteChange::Add { cid, path, seq } => {
-                    self.routes.insert(cid, Route { connection: id, path, seq });
+                    let route = Route { connection: id, path, seq };
+                    route_key(&cid).map(|key| self.routes.insert(key, route));
                 }
                 RouteChange::Remove(cid) => {
-                    self.routes.remove(&cid);
+                    route_key(&cid).map(|key| self.routes.remove(&key));
                 }
             }
         }
@@ -389,6 +394,10 @@ impl Drop for Endpoint {
     fn drop(&mut self) {
         self.seat.commons.on_gone(self.len());
     }
+}
+
+fn route_key(cid: &Cid) -> Option<RouteKey> {
+    cid.as_slice().try_into().ok()
 }
 
 impl core::fmt::Debug for Endpoint {

@@ -42,6 +42,15 @@ impl CryptoStream {
         Ok(())
     }
 
+    /// What of `data` comes next, if it need not be kept: almost always all of it, because messages arrive in order.
+    pub(super) fn pass<'a>(&mut self, offset: u64, data: &'a [u8]) -> Option<&'a [u8]> {
+        let known = self.read.checked_sub(offset).filter(|_| self.have.is_empty())?;
+        let fresh = data.get(usize::try_from(known).ok()?..).filter(|fresh| !fresh.is_empty())?;
+        self.read += fresh.len() as u64;
+        self.received.release(&mut self.store, self.read);
+        Some(fresh)
+    }
+
     /// Bytes arrived that were never read.
     pub(super) fn has_more(&self) -> bool {
         !self.have.is_empty()
@@ -61,6 +70,14 @@ impl CryptoStream {
     /// Bytes kept: for being sent again, and for what has to arrive before them.
     pub(super) fn held(&self) -> usize {
         self.sent.len() + self.received.held()
+    }
+
+    /// Gives back the memory that is not in use.
+    pub(super) fn shrink(&mut self) {
+        self.store.shrink();
+        self.have.shrink();
+        self.again.shrink();
+        self.acked.shrink();
     }
 
     pub(super) fn wants(&self) -> bool {
@@ -125,6 +142,20 @@ mod tests {
         stream.lost(600, 400);
         assert_eq!(write(&mut stream, 2000), [Token::Crypto { offset: 0, len: 600 }]);
         assert!(!stream.wants());
+    }
+
+    #[test]
+    fn what_comes_in_order_is_passed_on_once_and_what_does_not_is_kept() {
+        let mut stream = CryptoStream::default();
+        assert_eq!(stream.pass(0, b"he"), Some(&b"he"[..]));
+        assert_eq!(stream.pass(0, b"he"), None, "known");
+        assert_eq!(stream.pass(1, b"ell"), Some(&b"ll"[..]));
+        assert_eq!(stream.pass(5, b"!"), None, "a gap");
+        stream.on_data(5, b"!").unwrap();
+        assert_eq!(stream.pass(4, b"o"), None, "what is kept comes out with it");
+        stream.on_data(4, b"o").unwrap();
+        assert_eq!(stream.take().unwrap(), b"o!");
+        assert_eq!(stream.pass(6, b"?"), Some(&b"?"[..]));
     }
 
     #[test]

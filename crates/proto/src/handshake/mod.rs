@@ -39,9 +39,10 @@ pub(crate) struct Handshake {
     pub(crate) session: Box<dyn Session>,
     /// A server's: what stands in the way of a session.
     undecided: Option<Box<Undecided>>,
-    pub(crate) initial: Option<Level>,
-    pub(crate) handshake: Option<Level>,
-    app: CryptoStream,
+    pub(crate) initial: Option<Box<Level>>,
+    pub(crate) handshake: Option<Box<Level>>,
+    /// Only a server that gives tickets says something here.
+    app: Option<Box<CryptoStream>>,
     write_level: LevelId,
     /// TLS is done on our side.
     complete: bool,
@@ -82,9 +83,9 @@ impl Handshake {
         Self {
             session,
             undecided,
-            initial: Some(Level::new(initial, rng)),
+            initial: Some(Box::new(Level::new(initial, rng))),
             handshake: None,
-            app: CryptoStream::default(),
+            app: None,
             write_level: LevelId::Initial,
             complete: false,
             confirmed: false,
@@ -112,15 +113,15 @@ impl Handshake {
 
     pub(crate) fn level(&mut self, id: LevelId) -> Option<&mut Level> {
         match id {
-            LevelId::Initial => self.initial.as_mut(),
-            LevelId::Handshake => self.handshake.as_mut(),
+            LevelId::Initial => self.initial.as_deref_mut(),
+            LevelId::Handshake => self.handshake.as_deref_mut(),
             LevelId::App => None,
         }
     }
 
     fn crypto(&mut self, id: LevelId) -> Option<&mut CryptoStream> {
         match id {
-            LevelId::App => Some(&mut self.app),
+            LevelId::App => Some(self.app.get_or_insert_default()),
             other => self.level(other).map(|l| &mut l.crypto),
         }
     }
@@ -139,30 +140,46 @@ impl Handshake {
             LevelId::App => false,
         };
         let Some(crypto) = self.crypto(level) else { return Ok(Progress::default()) };
-        crypto.on_data(offset, data)?;
-        if over && crypto.has_more() {
+        let next = crypto.pass(offset, data);
+        if next.is_none() {
+            crypto.on_data(offset, data)?;
+        }
+        if over && (next.is_some() || crypto.has_more()) {
             // RFC 9001 §4.1.3: a level whose successor has keys says nothing new.
             return Err(Violation::protocol("handshake data at a level that is over"));
         }
         let mut change = None;
+        if let Some(next) = next {
+            change = self.read(next)?;
+        }
         while let Some(chunk) = self.crypto(level).and_then(CryptoStream::take) {
-            let chunk = match self.undecided.as_mut().map(|undecided| undecided.read(&chunk)) {
-                None => chunk,
-                Some(None) => continue,
-                Some(Some(Ok(Decided { session, change: into, hello }))) => {
-                    (self.session, self.undecided, change) = (session, None, into);
-                    hello
-                }
-                Some(Some(Err(_))) => {
-                    return Err(Violation::new(Code::INTERNAL_ERROR, "TLS cannot begin"));
-                }
-            };
-            self.session.read(&chunk).map_err(|failure| {
-                // RFC 9001 §4.8: TLS alerts map into the transport's error space.
-                Violation::new(Code::from_alert(failure.alert), "the TLS handshake failed")
-            })?;
+            change = self.read(&chunk)?.or(change);
         }
         Ok(Progress { change, ..self.advance(rng) })
+    }
+
+    /// What comes next of the peer's bytes; as long as a session is undecided, they decide which.
+    fn read(&mut self, data: &[u8]) -> Result<Option<(u32, LevelKeys)>, Violation> {
+        let Some(undecided) = &mut self.undecided else {
+            self.read_tls(data)?;
+            return Ok(None);
+        };
+        match undecided.read(data) {
+            None => Ok(None),
+            Some(Ok(Decided { session, change, hello })) => {
+                (self.session, self.undecided) = (session, None);
+                self.read_tls(&hello)?;
+                Ok(change)
+            }
+            Some(Err(_)) => Err(Violation::new(Code::INTERNAL_ERROR, "TLS cannot begin")),
+        }
+    }
+
+    fn read_tls(&mut self, data: &[u8]) -> Result<(), Violation> {
+        self.session.read(data).map_err(|failure| {
+            // RFC 9001 §4.8: TLS alerts map into the transport's error space.
+            Violation::new(Code::from_alert(failure.alert), "the TLS handshake failed")
+        })
     }
 
     /// Lets TLS write what it can.
@@ -172,12 +189,12 @@ impl Handshake {
             let mut bytes = Vec::new();
             let keys = self.session.write(&mut bytes);
             let idle = bytes.is_empty() && keys.is_none();
-            if let Some(crypto) = self.crypto(self.write_level) {
+            if let Some(crypto) = self.crypto(self.write_level).filter(|_| !bytes.is_empty()) {
                 crypto.send(&bytes);
             }
             match keys {
                 Some(NewKeys::Handshake(keys)) => {
-                    self.handshake = Some(Level::new(keys, rng));
+                    self.handshake = Some(Box::new(Level::new(keys, rng)));
                     self.write_level = LevelId::Handshake;
                     progress.handshake_keys = true;
                 }
@@ -198,9 +215,11 @@ impl Handshake {
 
     pub(crate) fn wants(&self, id: LevelId) -> bool {
         match id {
-            LevelId::Initial => self.initial.as_ref().is_some_and(Level::wants),
-            LevelId::Handshake => self.handshake.as_ref().is_some_and(Level::wants),
-            LevelId::App => self.app.wants() || self.done_frame == DoneFrame::Wanted,
+            LevelId::Initial => self.initial.as_deref().is_some_and(Level::wants),
+            LevelId::Handshake => self.handshake.as_deref().is_some_and(Level::wants),
+            LevelId::App => {
+                self.app.as_ref().is_some_and(|app| app.wants()) || self.done_frame == DoneFrame::Wanted
+            }
         }
     }
 
@@ -209,7 +228,9 @@ impl Handshake {
         if self.done_frame == DoneFrame::Wanted && frames.push(&Frame::HandshakeDone, Token::HandshakeDone) {
             self.done_frame = DoneFrame::Sent;
         }
-        self.app.write(frames);
+        if let Some(app) = &mut self.app {
+            app.write(frames);
+        }
     }
 
     /// Bytes of one level's CRYPTO stream that are kept.
@@ -217,7 +238,7 @@ impl Handshake {
         match id {
             LevelId::Initial => self.initial.as_ref().map_or(0, |l| l.crypto.held()),
             LevelId::Handshake => self.handshake.as_ref().map_or(0, |l| l.crypto.held()),
-            LevelId::App => self.app.held(),
+            LevelId::App => self.app.as_ref().map_or(0, |app| app.held()),
         }
     }
 
@@ -231,6 +252,11 @@ impl Handshake {
         if let Some(crypto) = self.crypto(level) {
             crypto.lost(offset, len);
         }
+    }
+
+    /// Gives back the memory that is not in use.
+    pub(crate) fn shrink(&mut self) {
+        self.app.iter_mut().for_each(|app| app.shrink());
     }
 
     pub(crate) fn done_lost(&mut self) {

@@ -1,6 +1,6 @@
 //! Key updates of both ends, late packets and forgeries, with keys that anybody can see through.
 
-use super::OneRttKeys;
+use super::{NEXT_AFTER, OneRttKeys};
 use crate::crypto::{DirectionKeys, Forged, HeaderKey, LevelKeys, NextPhase, PacketKey, PhaseKeys};
 use mpquic_base::{Duration, PathId, Time};
 use mpquic_wire::Code;
@@ -84,6 +84,30 @@ fn packets_of_the_current_phase_open_and_move_nothing() {
     assert_eq!(open(&mut keys, at(0), 0), Ok(3));
     assert!(!keys.phase());
     assert_eq!(sealing(&mut keys), 0);
+}
+
+#[test]
+fn the_next_keys_are_derived_after_some_packets_were_sealed_and_never_twice() {
+    let mut keys = keys();
+    for _ in 1..NEXT_AFTER {
+        assert_eq!(sealing(&mut keys), 0);
+        assert!(keys.next.is_none());
+    }
+    assert_eq!(sealing(&mut keys), 0);
+    assert!(keys.next.is_some());
+    // A forgery finds them and leaves them.
+    assert_eq!(keys.open(at(0), || KEEP, (PATH, 0, true), &[], &mut [0; 4]), Err(Forged));
+    keys.update();
+    assert_eq!(sealing(&mut keys), 1);
+}
+
+#[test]
+fn keys_that_a_forgery_had_derived_are_those_of_the_next_update() {
+    let mut keys = keys();
+    assert_eq!(keys.open(at(0), || KEEP, (PATH, 0, true), &[], &mut [0; 4]), Err(Forged));
+    assert!(keys.next.is_some());
+    assert_eq!(open(&mut keys, at(1), 1), Ok(3));
+    assert_eq!(sealing(&mut keys), 1);
 }
 
 #[test]

@@ -296,8 +296,13 @@ impl Path {
         if self.closing.is_some() {
             return false;
         }
-        let tell = self.observed.wants() && self.allowance() > 0 && self.down.is_none();
-        tell || self.validation.has_response() || self.validation.challenge_due(now) || self.space.probes > 0
+        self.validation.has_response() || self.validation.challenge_due(now) || self.space.probes > 0
+    }
+
+    /// The peer's address is to be told on this very path, if need be by a packet that says nothing else.
+    pub(crate) fn wants_tell(&self) -> bool {
+        let open = self.closing.is_none() && self.down.is_none();
+        self.observed.wants() && open && self.allowance() > 0
     }
 
     /// Writes what belongs on this path alone; true if the datagram must be padded to the base MTU.

@@ -153,6 +153,11 @@ impl AckQueue {
         self.reported = self.received.max().map_or(0, |largest| largest + 1);
     }
 
+    /// Gives back the memory that is not in use.
+    pub(crate) fn shrink(&mut self) {
+        self.received.shrink();
+    }
+
     /// The peer has an ACK that reported `largest`: older numbers need not be reported again.
     pub(crate) fn on_ack_acked(&mut self, largest: u64) {
         // The largest itself stays, so that an ACK is never empty.

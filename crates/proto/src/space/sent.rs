@@ -302,6 +302,14 @@ impl SentRing {
         self.acked.remove_below(self.base);
         self.outstanding_from = self.outstanding_from.max(self.base);
     }
+
+    /// Gives back the memory that is not in use.
+    pub(crate) fn shrink(&mut self) {
+        self.packets.shrink_to_fit();
+        self.tokens.shrink_to_fit();
+        self.token_starts.shrink_to_fit();
+        self.acked.shrink();
+    }
 }
 
 #[cfg(test)]

@@ -225,6 +225,14 @@ struct Queues {
 }
 
 impl Queues {
+    fn shrink(&mut self) {
+        self.again.shrink();
+        self.fresh.shrink();
+        self.control.shrink_to_fit();
+        self.waiting.shrink_to_fit();
+        self.tuning.shrink_to_fit();
+    }
+
     /// The sending half changed: it stands in every queue in which it has business.
     fn list_sender(&mut self, send: &Send, tally: &Tally, listed: &mut Listed, id: StreamId) {
         if send.wants_again() && !listed.again {
@@ -492,6 +500,20 @@ impl Streams {
     /// How many bytes in flight and in waiting are of use: twice the sum of the congestion windows.
     pub(crate) fn set_send_window_hint(&mut self, bytes: u64) {
         self.send_window_hint = bytes;
+    }
+
+    /// The application of either end has opened one.
+    pub(crate) fn were_used(&self) -> bool {
+        let (ours, theirs) = (&self.ours, &self.theirs);
+        ours.bi.credit.used() + ours.uni.credit.used() + theirs.bi.opened + theirs.uni.opened > 0
+    }
+
+    /// Gives back the memory that is not in use.
+    pub(crate) fn shrink(&mut self) {
+        self.table.shrink_to_fit();
+        self.shared.store.shrink();
+        self.shared.events.shrink_to_fit();
+        self.queues.shrink();
     }
 
     #[must_use]

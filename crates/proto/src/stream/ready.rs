@@ -36,6 +36,12 @@ impl Ready {
         self.classes.insert(at, Class { priority, queue: VecDeque::from([id]), spent: 0 });
     }
 
+    /// Gives back the memory that is not in use.
+    pub(super) fn shrink(&mut self) {
+        self.classes.retain(|c| !c.queue.is_empty());
+        self.classes.shrink_to_fit();
+    }
+
     pub(super) fn front(&self) -> Option<StreamId> {
         self.classes.iter().find_map(|c| c.queue.front().copied())
     }

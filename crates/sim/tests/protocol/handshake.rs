@@ -151,3 +151,15 @@ fn the_shorter_idle_timeout_counts_for_both() {
     assert_eq!(duo.client_ended(), Some(&CloseReason::IdleTimeout));
     assert_eq!(duo.server_ended(), Some(&CloseReason::IdleTimeout));
 }
+
+#[test]
+fn the_mtu_is_searched_once_there_is_something_to_carry() {
+    let mut duo = Duo::new();
+    duo.wait(ms(1000));
+    let mtu = |duo: &mut Duo| duo.connection().path_stats().next().unwrap().mtu;
+    assert_eq!(mtu(&mut duo), 1200);
+    let id = duo.connection().open(mpquic_base::Dir::Bi).unwrap();
+    duo.connection().write(id, b"x").unwrap();
+    duo.wait(ms(1000));
+    assert_eq!(mtu(&mut duo), 1452);
+}

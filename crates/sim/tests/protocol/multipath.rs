@@ -75,8 +75,8 @@ fn frames_about_an_abandoned_path_are_ignored() {
 #[test]
 fn a_peer_that_waits_for_an_id_beyond_the_next_is_in_error() {
     let blocked = |next_seq| Frame::PathCidsBlocked { path: PathId(2), next_seq };
-    assert!(after(TransportConfig::default(), &[blocked(2)]).server_ended().is_none());
-    assert!(is_violation(&after(TransportConfig::default(), &[blocked(3)])));
+    assert!(after(TransportConfig::default(), &[blocked(1)]).server_ended().is_none());
+    assert!(is_violation(&after(TransportConfig::default(), &[blocked(2)])));
 }
 
 #[test]

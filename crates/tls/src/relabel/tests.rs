@@ -73,7 +73,7 @@ fn keys_of_every_cipher_can_be_had_in_another_version() {
         config.key_log = Arc::clone(&overheard) as Arc<dyn KeyLog>;
         let name = "localhost".try_into().unwrap();
         let tls = ClientConnection::new(Arc::new(config), Version::V1, name, CLIENT_PARAMETERS.to_vec());
-        let mut client = TlsSession::new(tls.unwrap()).changeable(overheard, None);
+        let mut client = TlsSession::new(tls.unwrap(), false).changeable(overheard, None);
         assert!(client.change_version(V2));
         let server = rig::serving(identity).start(V2, SERVER_PARAMETERS.to_vec()).unwrap();
         assert_all_keys_agree(Pair::new(Box::new(client), server));

@@ -133,6 +133,79 @@ fn exported_keys_are_equal_at_both_ends_and_bound_to_label_context_and_handshake
 }
 
 #[test]
+fn a_session_that_shed_its_handshake_answers_as_before() {
+    let Pair { mut client, mut server } = Pair::pinned(V1).complete();
+    let export = |end: &End, len: usize, label: &[u8], context: &[u8]| {
+        let mut out = vec![0; len];
+        end.session.export(&mut out, label, context).then_some(out)
+    };
+    let questions: [(usize, &[u8], &[u8]); 5] = [
+        (32, b"label", b"context"),
+        (1, b"l", b""),
+        (300, b"", b"x"),
+        (8160, b"label", &[7; 999]),
+        (70_000, b"", b""),
+    ];
+    let answers = |end: &End| {
+        let exports = questions.map(|(len, label, context)| export(end, len, label, context));
+        let tls: &TlsSession = end.session.as_any().downcast_ref().unwrap();
+        let agreed = (tls.cipher_suite(), tls.key_exchange(), tls.server_name().map(str::to_owned));
+        let session = &end.session;
+        let peer = (session.alpn().map(<[u8]>::to_vec), session.peer_certificate(), session.early_accepted());
+        (exports, agreed, peer, session.is_handshaking())
+    };
+    for end in [&mut client, &mut server] {
+        let before = answers(end);
+        assert!(before.0[..4].iter().all(Option::is_some) && before.0[4].is_none());
+        end.session.shed();
+        let tls: &TlsSession = end.session.as_any().downcast_ref().unwrap();
+        assert!(tls.running().is_none());
+        assert_eq!(answers(end), before);
+        assert_eq!(end.flush(), []);
+    }
+    assert_eq!(client.session.read(&[24, 0, 0, 1, 0]).unwrap_err().alert, 10);
+    assert_eq!(server.session.read(&[24, 0, 0, 1, 0]).unwrap_err().alert, 10);
+    assert!(client.session.read(b"").is_err(), "and failed it stays");
+}
+
+#[test]
+fn a_client_without_resumption_takes_tickets_and_forgets_them() {
+    let identity = Identity::self_signed(&["localhost"]).unwrap();
+    let client = rig::pinning(&[Pin::Certificate(identity.fingerprint())]);
+    let server = ServerConfig::with_identity(identity).resumption(8).build(&[b"h3"]).unwrap();
+    let mut pair = Pair::of(&client, &Arc::new(server), V1, "localhost");
+    let mut tickets = Vec::new();
+    let hello = pair.client.flush().remove(0).1;
+    pair.server.session.read(&hello).unwrap();
+    for (_, bytes) in pair.server.flush() {
+        pair.client.session.read(&bytes).unwrap();
+        for (_, reply) in pair.client.flush() {
+            pair.server.session.read(&reply).unwrap();
+            tickets.extend(pair.server.flush());
+        }
+    }
+    assert!(!tickets.is_empty());
+    pair.client.session.shed();
+    for (_, bytes) in tickets {
+        bytes.chunks(7).for_each(|piece| pair.client.session.read(piece).unwrap());
+    }
+}
+
+#[test]
+fn a_session_sheds_nothing_too_early_and_nothing_that_a_ticket_needs() {
+    let mut early = Pair::pinned(V1);
+    early.client.session.shed();
+    early.server.session.shed();
+    let Pair { mut client, .. } = early.complete();
+    client.session.shed();
+    let (near, far) = remembering(false, false);
+    let mut pair = Pair::of(&near, &far, V1, "localhost").complete();
+    pair.client.session.shed();
+    let tls: &TlsSession = pair.client.session.as_any().downcast_ref().unwrap();
+    assert!(tls.running().is_some(), "its tickets may still be on their way");
+}
+
+#[test]
 fn without_a_common_protocol_the_server_raises_no_application_protocol() {
     // RFC 9001 §8.1: error 0x0178, alert 120.
     let identity = Identity::self_signed(&[]).unwrap();
@@ -160,7 +233,7 @@ fn a_client_that_offers_no_protocol_is_refused() {
         rustls::quic::ClientConnection::new(foreign_client(&[]), rustls::quic::Version::V1, name, vec![]);
     let (_, server) = rig::configs();
     let server = server.start(V1, SERVER_PARAMETERS.to_vec()).unwrap();
-    let mut pair = Pair::new(Box::new(TlsSession::new(tls.unwrap())), server);
+    let mut pair = Pair::new(Box::new(TlsSession::new(tls.unwrap(), false)), server);
     assert_eq!(pair.run(usize::MAX).server_alert(), Some(120));
 }
 
@@ -374,4 +447,49 @@ fn ends_that_know_only_chacha20_agree_on_it_and_the_secrets_are_written_down() {
     assert!(labels.contains(&"SERVER_HANDSHAKE_TRAFFIC_SECRET"), "{written}");
     // A random of 32 bytes and a secret of SHA-256, both in hexadecimal.
     assert!(written.lines().all(|line| line.split(' ').skip(1).all(|hex| hex.len() == 64)), "{written}");
+}
+
+#[test]
+fn a_changed_version_the_users_log_and_the_exporter_after_shedding_go_together() {
+    let path = std::env::temp_dir().join(format!("mpquic-shed-log-{}", std::process::id()));
+    let log = Arc::new(KeyLog::append_to(&path).unwrap());
+    let identity = Identity::self_signed(&["localhost"]).unwrap();
+    let pins = [Pin::Certificate(identity.fingerprint())];
+    let client = ClientConfig::pinned(&pins).unwrap().key_log(Arc::clone(&log)).build(&[b"h3"]).unwrap();
+    let server = ServerConfig::with_identity(identity).key_log(log).build(&[b"h3"]).unwrap();
+    let mut near = Arc::new(client).start(V1, "localhost", CLIENT_PARAMETERS.to_vec()).unwrap();
+    assert!(near.change_version(V2));
+    let far = Arc::new(server).start_changed(V1, V2, SERVER_PARAMETERS.to_vec()).unwrap();
+    let Pair { mut client, mut server } = Pair::new(near, far).complete();
+    let export = |end: &End| {
+        let mut out = [0; 32];
+        end.session.export(&mut out, b"label", b"context").then_some(out)
+    };
+    let before = export(&client);
+    assert!(before.is_some());
+    for end in [&mut client, &mut server] {
+        end.session.shed();
+        let tls: &TlsSession = end.session.as_any().downcast_ref().unwrap();
+        assert!(tls.running().is_none());
+        assert_eq!(export(end), before);
+        assert!(!end.session.change_version(V1));
+    }
+    assert_levels_agree(client.one_rtt.as_ref(), server.one_rtt.as_ref());
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    for label in ["CLIENT_TRAFFIC_SECRET_0 ", "SERVER_TRAFFIC_SECRET_0 ", "EXPORTER_SECRET "] {
+        assert_eq!(text.lines().filter(|line| line.starts_with(label)).count(), 2, "{label}");
+    }
+}
+
+#[test]
+fn a_server_that_shed_still_knows_that_the_visit_was_resumed() {
+    let (client, server) = remembering(false, false);
+    for resumed in [false, true] {
+        let mut end = Pair::of(&client, &server, V1, "localhost").complete().server;
+        end.session.shed();
+        let tls: &TlsSession = end.session.as_any().downcast_ref().unwrap();
+        assert!(tls.running().is_none());
+        assert_eq!(end.session.resumed(), resumed);
+    }
 }

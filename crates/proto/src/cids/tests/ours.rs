@@ -21,8 +21,24 @@ fn every_path_gets_its_own_sequence_numbers_from_zero() {
 }
 
 #[test]
+fn a_path_id_that_nobody_uses_gets_one_id_and_the_spare_one_with_its_use() {
+    let (mut cids, mut rng) = (multipath(8), Rng::from_number(1));
+    cids.issue(ZERO, &mut rng);
+    (1..4).for_each(|path| cids.offer(PathId(path), &mut rng));
+    let ids = |packet: Packet| packet.new.iter().map(|new| (new.path.0, new.seq)).collect::<Vec<_>>();
+    assert_eq!(ids(packet(&mut cids, ROOMY)), [(0, 1), (1, 0), (2, 0), (3, 0)]);
+    cids.issue(PathId(2), &mut rng);
+    assert_eq!(ids(packet(&mut cids, ROOMY)), [(2, 1)]);
+    // One that was given up is replaced, in use or not.
+    cids.on_retire_cid(PathId(3), 0, None, &mut rng).unwrap();
+    cids.on_retire_cid(PathId(2), 0, None, &mut rng).unwrap();
+    (0..4).for_each(|path| cids.offer(PathId(path), &mut rng));
+    assert_eq!(ids(packet(&mut cids, ROOMY)), [(3, 1), (2, 2)]);
+}
+
+#[test]
 fn without_multipath_the_frames_are_the_plain_ones() {
-    let mut cids = Cids::new(cid(0xaa), token(0xaa), cid(0));
+    let mut cids = Cids::new(cid(0xaa), cid(0));
     cids.on_parameters(false, 8);
     cids.issue(ZERO, &mut Rng::from_number(1));
     cids.on_new_cid(&new_cid(ZERO, 1, 1, 1)).unwrap();
