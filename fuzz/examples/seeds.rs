@@ -3,7 +3,7 @@
 use mpquic_base::{Cid, Dir, PathId, Role, StreamId};
 use mpquic_wire::{
     Frame, Writer,
-    frame::{AckHeader, EcnCounts, NewConnectionId},
+    frame::{AckFrequency, AckHeader, EcnCounts, NewConnectionId},
     header::{
         LongHeader, LongKind, RetryHeader, SUPPORTED_VERSIONS, ShortHeader, VERSION_1, VERSION_2,
         VersionNegotiationHeader,
@@ -28,6 +28,19 @@ fn save(target: &str, seeds: Vec<(String, Vec<u8>)>) -> io::Result<()> {
 
 fn cid(byte: u8) -> Cid {
     Cid::new(&[byte; CID_LEN as usize]).unwrap_or_default()
+}
+
+/// Frames of documents that are not yet numbered.
+const fn extensions() -> [Frame<'static>; 2] {
+    [
+        Frame::ImmediateAck,
+        Frame::AckFrequency(AckFrequency {
+            seq: 2,
+            eliciting_threshold: 20,
+            max_ack_delay: 5000,
+            reordering_threshold: 3,
+        }),
+    ]
 }
 
 fn frames() -> Vec<(String, Vec<u8>)> {
@@ -74,6 +87,7 @@ fn frames() -> Vec<(String, Vec<u8>)> {
     ];
     let mut seeds: Vec<_> = values
         .iter()
+        .chain(&extensions())
         .map(|frame| {
             (format!("{:04x}-{}", frame.type_of(), frame.len()), written(frame.len(), |out| frame.write(out)))
         })

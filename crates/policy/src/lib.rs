@@ -1,4 +1,5 @@
-//! Everything that is a choice: congestion control ([`cc`]) and path scheduling ([`sched`]).
+//! Everything that is a choice: congestion control ([`cc`]), path scheduling ([`sched`]), and how often the peer should
+//! acknowledge ([`acks`]).
 //!
 //! A policy sees small values and returns small values. It cannot reach a stream, a packet or a path, so the
 //! worst policy is slow, never wrong. Each one is a file and an entry in its folder's list; the command line, the
@@ -6,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod acks;
 pub mod cc;
 mod entry;
 pub mod sched;

@@ -38,6 +38,8 @@ pub struct TransportConfig {
     pub mtu_ceiling: u16,
     /// How long an ACK may be held back.
     pub max_ack_delay: Duration,
+    /// Send fewer ACKs if the peer asks for that, and ask it for fewer where many would come (draft-ietf-quic-ack-frequency).
+    pub ack_frequency: bool,
     /// Transmissions that may wait for their fate: the back-pressure between the wheel and the connection.
     pub max_in_flight_transmissions: u32,
     pub pacing: bool,
@@ -80,6 +82,7 @@ impl Default for TransportConfig {
             initial_rtt: Duration::from_millis(333),
             mtu_ceiling: 1452,
             max_ack_delay: Duration::from_millis(25),
+            ack_frequency: true,
             max_in_flight_transmissions: 32,
             pacing: true,
             key_update_packets: 1 << 20,

@@ -55,6 +55,7 @@ pub(crate) enum Token {
         path: PathId,
         seq: u64,
     },
+    AckFrequency(u64),
     /// Not sent again, but somebody wants to know.
     Datagram {
         len: u16,

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ack_frequency;
 mod cids;
 mod close;
 mod config;

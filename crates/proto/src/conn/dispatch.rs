@@ -23,6 +23,8 @@ pub(super) struct Taken {
     pub(super) probing: bool,
     /// A stream had no room: the packet must not be acknowledged.
     pub(super) refused: bool,
+    /// The peer wants the ACK at once.
+    pub(super) immediate: bool,
 }
 
 impl Connection {
@@ -31,7 +33,7 @@ impl Connection {
             return Err(Violation::protocol("a packet without frames"));
         }
         let mut reader = Reader::new(payload);
-        let mut taken = Taken { eliciting: false, probing: true, refused: false };
+        let mut taken = Taken { eliciting: false, probing: true, refused: false, immediate: false };
         while !reader.is_empty() {
             let before = reader.remaining();
             let frame = Frame::read(&mut reader).map_err(|e| Violation::new(e.code, e.why))?;
@@ -40,6 +42,7 @@ impl Connection {
             }
             taken.eliciting |= frame.is_ack_eliciting();
             taken.probing &= is_probing(&frame);
+            taken.immediate |= matches!(frame, Frame::ImmediateAck);
             if let Frame::ConnectionClose { code, frame_type, reason } = frame {
                 self.on_connection_close(now, code, frame_type, reason);
                 return Ok(taken);
@@ -97,6 +100,10 @@ impl Connection {
             Frame::PathsBlocked(max) => self.path_ids.on_paths_blocked(max)?,
             Frame::ObservedAddress { seq, address } => self.on_observed_address(opened, seq, address)?,
             Frame::PathCidsBlocked { path, next_seq } => self.on_path_cids_blocked(path, next_seq)?,
+            Frame::AckFrequency(ref wish) => {
+                self.ack_orders.on_ack_frequency(wish, self.config.max_ack_delay)?;
+            }
+            Frame::ImmediateAck => self.ack_orders.check_announced()?,
         }
         Ok(false)
     }

@@ -23,6 +23,7 @@ pub(crate) use packet::protect;
 pub(crate) use receive::{Arrival, INITIAL_DATAGRAM_MIN, RESET_LEN_MIN};
 pub use transmit::{Fate, Tag, Transmit};
 
+use crate::ack_frequency::{AckOrders, AckWishes};
 use crate::cids::{Cids, ResetChange, RouteChange};
 use crate::close::{Close, CloseFrame};
 use crate::config::TransportConfig;
@@ -74,6 +75,8 @@ pub struct Connection {
     cids: Cids,
     streams: Streams,
     datagrams: Datagrams,
+    ack_orders: AckOrders,
+    ack_wishes: AckWishes,
     peer: Option<Peer>,
     close: Close,
     idle: Idle,
@@ -199,7 +202,7 @@ impl Connection {
     /// The peer's max_ack_delay where it counts: in the application space, once the handshake is confirmed.
     fn max_ack_delay(&self) -> Duration {
         match &self.peer {
-            Some(peer) if self.handshake.is_confirmed() => peer.parameters.max_ack_delay,
+            Some(_) if self.handshake.is_confirmed() => self.ack_wishes.delay(),
             _ => Duration::ZERO,
         }
     }

@@ -305,7 +305,8 @@ impl Connection {
         let path = &mut self.paths[slot];
         let newest = path.space.acks.largest().is_none_or(|largest| opened.pn > largest);
         path.on_packet_received();
-        path.space.acks.on_packet(now, opened.pn, taken.eliciting, ecn, Some(self.config.max_ack_delay));
+        let rules = (!taken.immediate).then(|| self.ack_orders.rules());
+        path.space.acks.on_packet(now, opened.pn, taken.eliciting, ecn, rules);
         if newest && !taken.probing {
             self.follow_peer(now, slot, opened.arrival.tuple, payload.len());
         }

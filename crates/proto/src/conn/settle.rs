@@ -45,7 +45,25 @@ impl Connection {
         self.paths[slot].on_ecn(now, &verdict, ack.ecn);
         self.on_verdict(now, slot, &verdict);
         self.settle_tokens(LevelId::App);
+        self.review_ack_wishes(now);
         Ok(())
+    }
+
+    /// How often the peer should acknowledge may have changed with the paths.
+    fn review_ack_wishes(&mut self, now: Time) {
+        if !self.handshake.is_confirmed() || !self.ack_wishes.wants_review(now) {
+            return;
+        }
+        self.collect_views(now);
+        let busiest = self.slots.iter().zip(&self.views).max_by_key(|(_, view)| view.in_flight);
+        if busiest.is_some_and(|(slot, _)| self.paths[*slot].recovery.in_slow_start()) {
+            // draft-ietf-quic-ack-frequency §8.1.1: while a window grows with its ACKs, they are not to be late.
+            return;
+        }
+        let thresholds = self.slots.iter().map(|slot| self.paths[*slot].recovery.packet_threshold());
+        if let Some(reordering) = thresholds.min() {
+            self.ack_wishes.review(now, &self.views, reordering);
+        }
     }
 
     fn on_handshake_ack(&mut self, now: Time, level: LevelId, ack: &Ack<'_>) -> Result<(), Violation> {
@@ -128,6 +146,7 @@ impl Connection {
             Token::Ack { path, largest } => self.ack_acked(level, path, largest),
             Token::RetireCid { path, seq } => self.cids.retire_acked(path, seq),
             Token::PathAbandon(path) => self.path_ids.abandon_acked(path),
+            Token::AckFrequency(seq) => self.ack_wishes.acked(seq),
             Token::NewCid { .. }
             | Token::HandshakeDone
             | Token::Grant
@@ -161,6 +180,7 @@ impl Connection {
                 }
             }
             Token::MaxPathId => self.path_ids.max_lost(),
+            Token::AckFrequency(seq) => self.ack_wishes.lost(seq),
             Token::Datagram { .. } => self.datagrams.lost(),
             // An ACK is overtaken by the next one; a blocked path asks again when it tries again.
             Token::Ack { .. } | Token::PathsBlocked | Token::PathCidsBlocked(_) | Token::MtuProbe(_) => {}

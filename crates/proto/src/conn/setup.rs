@@ -2,6 +2,7 @@
 
 use super::negotiation::Attempt;
 use super::{ACK_DELAY_EXPONENT, Connection, ConnectionCounters, Idle, Peer};
+use crate::ack_frequency::{AckOrders, AckWishes};
 use crate::cids::{Cids, PEER_CIDS_PER_PATH};
 use crate::close::Close;
 use crate::config::TransportConfig;
@@ -61,6 +62,7 @@ pub(crate) fn local_parameters(
         initial_max_streams_uni: config.max_streams_uni,
         ack_delay_exponent: ACK_DELAY_EXPONENT,
         max_ack_delay: config.max_ack_delay,
+        min_ack_delay: config.ack_frequency.then(|| AckOrders::min_ack_delay(config.max_ack_delay)),
         active_connection_id_limit: PEER_CIDS_PER_PATH,
         initial_scid: Some(scid),
         grease_quic_bit: config.greasing,
@@ -137,6 +139,8 @@ impl Connection {
             cids: Cids::new(setup.scid, setup.reset_token, setup.dcid).with_resets(setup.resets),
             streams: Streams::new(setup.role, stream_config(&config)),
             datagrams: Datagrams::new(u64::from(config.max_datagram_frame), config.datagram_queue),
+            ack_orders: AckOrders::new(config.max_ack_delay, config.ack_frequency),
+            ack_wishes: AckWishes::new(),
             peer: None,
             close: Close::Open,
             idle: Idle { since: now, started: now, sent_since_heard: false },
@@ -189,6 +193,8 @@ impl Connection {
             self.path_ids.on_negotiated(max);
         }
         self.cids.on_parameters(multipath.is_some(), parameters.active_connection_id_limit);
+        let min_ack_delay = parameters.min_ack_delay.filter(|_| self.config.ack_frequency);
+        self.ack_wishes.start(min_ack_delay, parameters.max_ack_delay);
         let ceiling = self.mtu_ceiling(&parameters);
         for path in &mut self.paths {
             path.mtu.set_ceiling(ceiling);

@@ -5,6 +5,7 @@ use crate::close::CloseFrame;
 use crate::frames::{Frames, Token};
 use crate::handshake::LevelId;
 use crate::path::MTU_BASE;
+use crate::stream::Sendable;
 use mpquic_base::{Duration, Ecn, FourTuple, PathId, Role, Time};
 use mpquic_policy::sched::{Pick, Want};
 use mpquic_wire::Frame;
@@ -207,6 +208,10 @@ impl Connection {
                 self.fill_control(now, frames);
                 self.fill_data(frames, 0);
             }
+            // draft-ietf-quic-ack-frequency §7: what a probe wants to know should not wait.
+            if self.ack_wishes.are_heeded() && frames.remaining() > 0 {
+                let _fits = frames.push_untracked(&Frame::ImmediateAck);
+            }
             if !frames.ack_eliciting() {
                 let _fits = frames.push_untracked(&Frame::Ping);
             }
@@ -249,6 +254,7 @@ impl Connection {
             || self.path_ids.wants()
             || self.handshake.wants(LevelId::App)
             || self.grants.wants()
+            || self.ack_wishes.wants()
             || self.paths.iter().any(|p| p.status.wants() && p.closing.is_none())
     }
 
@@ -351,10 +357,22 @@ impl Connection {
             self.paths[slot].write_ack(now, super::ACK_DELAY_EXPONENT, multipath, frames);
         }
         self.fill_control(now, frames);
+        let had = self.streams.sendable();
         self.fill_data(frames, whole);
+        if had != Sendable::default() && self.streams.sendable() == Sendable::default() {
+            self.hurry_ack(now, slot, frames);
+        }
         // A few bytes of padding are cheaper than a batch that ends.
         let even = segment < mtu && self.datagrams.wants() && frames.remaining() <= EVEN_OUT_MAX;
         if even { segment } else { 0 }
+    }
+
+    /// draft-ietf-quic-ack-frequency §8.1.1: the last packet before a pause should not wait for others to be acknowledged.
+    fn hurry_ack(&mut self, now: Time, slot: usize, frames: &mut Frames<'_>) {
+        let srtt = self.paths[slot].recovery.rtt.smoothed();
+        if frames.remaining() > 0 && self.ack_wishes.takes_tail(now, srtt) {
+            let _fits = frames.push_untracked(&Frame::ImmediateAck);
+        }
     }
 
     fn fill_control(&mut self, now: Time, frames: &mut Frames<'_>) {
@@ -368,6 +386,7 @@ impl Connection {
         }
         self.path_ids.write(frames);
         self.cids.write(frames);
+        self.ack_wishes.write(frames);
         self.streams.write_control(frames);
     }
 

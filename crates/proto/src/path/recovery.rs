@@ -130,6 +130,10 @@ impl Recovery {
         self.window.saturating_sub(self.in_flight)
     }
 
+    pub(crate) const fn packet_threshold(&self) -> u64 {
+        self.packet_threshold
+    }
+
     pub(crate) const fn loss_share(&self) -> f64 {
         self.loss_share
     }

@@ -1,12 +1,13 @@
 //! What was received and must be acknowledged.
 
+use crate::ack_frequency::AckRules;
 use mpquic_base::{Duration, Ecn, RangeSet, Time};
 use mpquic_wire::frame::EcnCounts;
 
 /// Ranges kept for ACK frames; older ones are forgotten, newest kept (RFC 9000 §13.2.3).
 const RANGES_MAX: usize = 256;
-/// Ack-eliciting packets after which an ACK is due at once (RFC 9000 §13.2.2).
-const ELICITING_THRESHOLD: u32 = 2;
+/// With this many ranges every packet is acknowledged at once, so that none is forgotten unreported.
+const RANGES_MANY: usize = RANGES_MAX / 2;
 
 #[derive(Debug)]
 pub(crate) struct AckQueue {
@@ -17,7 +18,11 @@ pub(crate) struct AckQueue {
     /// Ack-eliciting packets received since the last ACK was sent.
     unacked: u32,
     due_at: Option<Time>,
+    /// Numbers below this one were reported, or were missing from a report.
+    reported: u64,
     ecn: EcnCounts,
+    /// The newest packet to arrive was marked CE.
+    marked: bool,
 }
 
 impl AckQueue {
@@ -28,7 +33,9 @@ impl AckQueue {
             largest_at: Time::ZERO,
             unacked: 0,
             due_at: None,
+            reported: 0,
             ecn: EcnCounts::default(),
+            marked: false,
         }
     }
 
@@ -41,14 +48,14 @@ impl AckQueue {
         pn < self.floor || self.received.contains(pn)
     }
 
-    /// Records a packet whose frames were all taken in. `at_once` wants the ACK without delay (Initial, Handshake).
+    /// Records a packet whose frames were all taken in. Without `rules` its ACK is due at once (Initial, Handshake).
     pub(crate) fn on_packet(
         &mut self,
         now: Time,
         pn: u64,
         eliciting: bool,
         ecn: Ecn,
-        delay: Option<Duration>,
+        rules: Option<AckRules>,
     ) {
         let previous = self.largest();
         self.received.insert(pn..pn + 1);
@@ -63,6 +70,7 @@ impl AckQueue {
             Ecn::Ect1 => self.ecn.ect1 += 1,
             Ecn::Ce => self.ecn.ce += 1,
         }
+        let was_marked = core::mem::replace(&mut self.marked, ecn == Ecn::Ce);
         let newest = previous.is_none_or(|largest| pn > largest);
         if newest {
             self.largest_at = now;
@@ -71,15 +79,43 @@ impl AckQueue {
             return;
         }
         self.unacked += 1;
-        // RFC 9000 §13.2.1: at once if out of order, after a gap, or marked CE.
-        let out_of_order = !newest || previous.is_some_and(|largest| pn != largest + 1);
-        let due = match delay {
-            Some(delay) if !out_of_order && ecn != Ecn::Ce && self.unacked < ELICITING_THRESHOLD => {
-                now + delay
-            }
-            _ => now,
-        };
+        // RFC 9000 §13.2.1: at once if marked CE; for those who want few ACKs (draft-ietf-quic-ack-frequency §6.3), if
+        // the packet before it was not.
+        let alarms = |rules: &AckRules| ecn == Ecn::Ce && !(rules.threshold > 1 && was_marked);
+        let waits = rules.filter(|rules| {
+            self.unacked <= rules.threshold
+                && !alarms(rules)
+                && !self.is_out_of_order(pn, previous, rules.reordering)
+        });
+        let due = waits.map_or(now, |rules| now + rules.delay);
         self.due_at = Some(self.due_at.map_or(due, |at| at.min(due)));
+    }
+
+    /// Whether a packet came so far out of order that the peer should know at once.
+    fn is_out_of_order(&self, pn: u64, previous: Option<u64>, threshold: u64) -> bool {
+        if threshold == 1 {
+            // RFC 9000 §13.2.1: behind another one, or after a gap.
+            return previous.is_some_and(|largest| pn != largest + 1);
+        }
+        if self.received.len() >= RANGES_MANY {
+            return true;
+        }
+        if threshold == 0 {
+            return false;
+        }
+        // draft-ietf-quic-ack-frequency §6.2: its loss was reported already, or that of another one can be.
+        let declared = pn.saturating_add(threshold) < self.reported;
+        let from = self.reported.saturating_sub(threshold).max(self.floor);
+        let largest = self.received.max().unwrap_or(pn);
+        declared
+            || self.first_missing(from).is_some_and(|missing| largest.saturating_sub(missing) >= threshold)
+    }
+
+    /// The smallest number from `from` on that is missing below the largest.
+    fn first_missing(&self, from: u64) -> Option<u64> {
+        let range = self.received.first_touching(from)?;
+        let missing = if range.start <= from { range.end } else { from };
+        (Some(missing) < self.received.max()).then_some(missing)
     }
 
     /// When an ACK must go out, if ack-eliciting packets wait for one.
@@ -114,6 +150,7 @@ impl AckQueue {
     pub(crate) fn on_ack_sent(&mut self) {
         self.unacked = 0;
         self.due_at = None;
+        self.reported = self.received.max().map_or(0, |largest| largest + 1);
     }
 
     /// The peer has an ACK that reported `largest`: older numbers need not be reported again.

@@ -197,6 +197,7 @@ fn frames_that_answer_something_are_not_allowed_early() {
         Frame::RetireConnectionId { path: PathId::ZERO, multipath: false, seq: 0 },
         Frame::HandshakeDone,
         Frame::PathAbandon { path: PathId(1), code: 0 },
+        Frame::ImmediateAck,
     ] {
         let (mut duo, _) = returning(true);
         let first = duo.client_says();

@@ -1,7 +1,7 @@
 //! Bytes to frames. Accepts exactly what the specifications allow in any state; whether this peer may send the frame
 //! now, here and with these numbers is the machine's question.
 
-use super::{Ack, Frame, NewConnectionId, types as t};
+use super::{Ack, AckFrequency, Frame, NewConnectionId, types as t};
 use crate::{
     cursor::{Malformed, Reader, VARINT_MAX, varint_len},
     error::Code,
@@ -81,6 +81,7 @@ impl<'a> Frame<'a> {
                 reason: prefixed(r)?,
             },
             t::HANDSHAKE_DONE => Frame::HandshakeDone,
+            t::IMMEDIATE_ACK => Frame::ImmediateAck,
             t::DATAGRAM => Frame::Datagram { data: r.rest() },
             t::DATAGRAM_LEN => Frame::Datagram { data: prefixed(r)? },
             _ => return read_multipath(frame_type, r),
@@ -144,6 +145,12 @@ fn read_multipath<'a>(frame_type: u64, r: &mut Reader<'a>) -> Result<Frame<'a>, 
             Frame::ObservedAddress { seq, address: SocketAddr::from((ip, r.u16()?)) }
         }
         t::PATH_CIDS_BLOCKED => Frame::PathCidsBlocked { path: path_id(r)?, next_seq: r.varint()? },
+        t::ACK_FREQUENCY => Frame::AckFrequency(AckFrequency {
+            seq: r.varint()?,
+            eliciting_threshold: r.varint()?,
+            max_ack_delay: r.varint()?,
+            reordering_threshold: r.varint()?,
+        }),
         _ => return Err("unknown frame type".into()),
     })
 }

@@ -1,6 +1,6 @@
 //! Frames to bytes. [`Frame::write`] and [`Frame::len`] walk the same fields, so a length is never a guess.
 
-use super::{Frame, NewConnectionId, types};
+use super::{AckFrequency, Frame, NewConnectionId, types};
 use crate::cursor::{Writer, varint_len};
 use mpquic_base::{Dir, PathId, StreamId};
 use std::net::{IpAddr, SocketAddr};
@@ -133,6 +133,8 @@ impl Frame<'_> {
             Frame::PathCidsBlocked { path, next_seq } => {
                 varints(out, &[t::PATH_CIDS_BLOCKED, u64::from(path.0), next_seq]);
             }
+            Frame::AckFrequency(ref wish) => wish.emit(out),
+            Frame::ImmediateAck => out.varint(t::IMMEDIATE_ACK),
         }
     }
 }
@@ -171,6 +173,13 @@ impl super::Ack<'_> {
         if let Some(ecn) = self.ecn {
             varints(out, &[ecn.ect0, ecn.ect1, ecn.ce]);
         }
+    }
+}
+
+impl AckFrequency {
+    fn emit(&self, out: &mut impl Sink) {
+        let Self { seq, eliciting_threshold, max_ack_delay, reordering_threshold } = *self;
+        varints(out, &[types::ACK_FREQUENCY, seq, eliciting_threshold, max_ack_delay, reordering_threshold]);
     }
 }
 

@@ -14,7 +14,8 @@ use std::net::SocketAddr;
 
 pub const RESET_TOKEN_LEN: usize = 16;
 
-/// Every frame of RFC 9000, RFC 9221, draft-ietf-quic-multipath-21 and draft-ietf-quic-address-discovery.
+/// Every frame of RFC 9000, RFC 9221, draft-ietf-quic-multipath-21, draft-ietf-quic-address-discovery and
+/// draft-ietf-quic-ack-frequency.
 ///
 /// RFC 9000's ACK, NEW_CONNECTION_ID and RETIRE_CONNECTION_ID speak of path 0; their multipath forms parse into the
 /// same variants with `multipath: true`, because the machine treats them alike.
@@ -103,6 +104,9 @@ pub enum Frame<'a> {
         seq: u64,
         address: SocketAddr,
     },
+    AckFrequency(AckFrequency),
+    /// draft-ietf-quic-ack-frequency §5: the packet that carries it wants its ACK at once.
+    ImmediateAck,
 }
 
 impl Frame<'_> {
@@ -155,6 +159,8 @@ impl Frame<'_> {
             Self::ObservedAddress { address, .. } => {
                 either(address.is_ipv4(), t::OBSERVED_ADDRESS_V4, t::OBSERVED_ADDRESS_V6)
             }
+            Self::AckFrequency(_) => t::ACK_FREQUENCY,
+            Self::ImmediateAck => t::IMMEDIATE_ACK,
         }
     }
 
@@ -183,6 +189,18 @@ pub struct EcnCounts {
     pub ect0: u64,
     pub ect1: u64,
     pub ce: u64,
+}
+
+/// draft-ietf-quic-ack-frequency §4: when the peer would like to be sent ACKs, as it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AckFrequency {
+    pub seq: u64,
+    /// Ack-eliciting packets that may arrive without an ACK.
+    pub eliciting_threshold: u64,
+    /// In microseconds.
+    pub max_ack_delay: u64,
+    /// How far a packet may come behind before it is reported at once; 0 for never.
+    pub reordering_threshold: u64,
 }
 
 /// NEW_CONNECTION_ID or PATH_NEW_CONNECTION_ID.

@@ -69,7 +69,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bodies_behind_every_type_never_panic(body in prop::collection::vec(any::<u8>(), 0..80)) {
-        for kind in (0..0x40).chain(0x7e75..=0x7e7c_u32) {
+        for kind in (0..0x40).chain([0x40af]).chain(0x7e75..=0x7e7c_u32) {
             let mut bytes = kind.to_be_bytes().to_vec();
             bytes.drain(..if kind < 0x40 { 3 } else { 2 });
             bytes.extend(&body);
@@ -114,8 +114,8 @@ fn every_type_of_the_documents_is_covered() {
     // The other STREAM types and 0x30 are encodings of the same values.
     let expected: Vec<u64> = (0x00..=0x07)
         .chain([0x0b, 0x0f])
-        .chain(0x10..=0x1e)
-        .chain([0x31, 0x3e, 0x3f])
+        .chain(0x10..=0x1f)
+        .chain([0x31, 0x3e, 0x3f, 0xaf])
         .chain(0x3e75..=0x3e7c)
         .chain([0x009f_81a6, 0x009f_81a7])
         .collect();

@@ -28,6 +28,9 @@ pub(super) const PATH_RESPONSE: u64 = 0x1b;
 pub(super) const CONNECTION_CLOSE: u64 = 0x1c;
 pub(super) const CONNECTION_CLOSE_APP: u64 = 0x1d;
 pub(super) const HANDSHAKE_DONE: u64 = 0x1e;
+/// draft-ietf-quic-ack-frequency §11.2.
+pub(super) const IMMEDIATE_ACK: u64 = 0x1f;
+pub(super) const ACK_FREQUENCY: u64 = 0xaf;
 pub(super) const DATAGRAM: u64 = 0x30;
 pub(super) const DATAGRAM_LEN: u64 = 0x31;
 pub(super) const PATH_ACK: u64 = 0x3e;

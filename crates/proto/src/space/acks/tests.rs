@@ -1,10 +1,11 @@
 //! Which packets count as seen, what is reported, and when.
 
 use super::{AckQueue, RANGES_MAX};
+use crate::ack_frequency::AckRules;
 use core::ops::Range;
 use mpquic_base::{Duration, Ecn, Time};
 
-const DELAY: Duration = Duration::from_millis(25);
+const DELAY: AckRules = AckRules::unasked(Duration::from_millis(25));
 
 const fn at(ms: u64) -> Time {
     Time::from_millis(ms)
@@ -200,4 +201,66 @@ fn news_of_an_older_ack_does_not_lower_the_floor() {
     acks.on_ack_acked(3);
     assert!((0..=9).all(|pn| acks.is_duplicate(pn)));
     assert_eq!(only_range(&acks), 8..10);
+}
+
+/// The packets of `arrivals` that make an ACK due at once, which is then sent.
+fn reported(rules: AckRules, arrivals: &[u64]) -> Vec<u64> {
+    let mut acks = AckQueue::new();
+    let mut answered = Vec::new();
+    for (i, pn) in arrivals.iter().enumerate() {
+        let now = at(i as u64);
+        acks.on_packet(now, *pn, true, Ecn::NotEct, Some(rules));
+        if acks.is_due(now) {
+            answered.push(*pn);
+            acks.on_ack_sent();
+        }
+    }
+    answered
+}
+
+/// Only reordering makes an ACK due.
+const fn patient(reordering: u64) -> AckRules {
+    AckRules { threshold: 1000, delay: Duration::from_secs(10), reordering }
+}
+
+#[test]
+fn an_ack_is_due_after_more_packets_than_the_threshold() {
+    let rules = |threshold| AckRules { threshold, ..patient(1) };
+    let pns: Vec<u64> = (0..12).collect();
+    assert_eq!(reported(rules(0), &pns), pns);
+    assert_eq!(reported(rules(1), &pns), [1, 3, 5, 7, 9, 11]);
+    assert_eq!(reported(rules(4), &pns), [4, 9]);
+}
+
+#[test]
+fn reordering_is_reported_as_in_the_examples_of_the_draft() {
+    assert_eq!(reported(patient(3), &[0, 1, 3, 4, 5, 8, 9, 10]), [5, 9, 10]);
+    assert_eq!(reported(patient(5), &[0, 1, 3, 5, 6, 7, 8, 9]), [7, 9]);
+    assert_eq!(reported(patient(1), &[0, 2, 3, 5]), [2, 5]);
+}
+
+#[test]
+fn a_packet_that_was_declared_lost_is_reported_at_once() {
+    assert_eq!(reported(patient(3), &[0, 2, 3, 4, 1]), [4, 1]);
+    assert_eq!(reported(patient(3), &[0, 3, 1, 2]), [0; 0], "within the threshold nobody was declared lost");
+}
+
+#[test]
+fn a_threshold_of_zero_reports_no_reordering_until_ranges_are_many() {
+    assert_eq!(reported(patient(0), &[5, 0, 9, 3, 20]), [0; 0]);
+    let gaps: Vec<u64> = (0..RANGES_MAX as u64).map(|n| n * 2).collect();
+    let answered = reported(patient(0), &gaps);
+    assert_eq!(answered.first(), Some(&254), "before any range could be forgotten");
+}
+
+#[test]
+fn the_first_mark_of_several_makes_the_ack_due_at_once_where_acks_are_rare() {
+    let mut acks = AckQueue::new();
+    let mut due = Vec::new();
+    for (pn, ecn) in [Ecn::Ect0, Ecn::Ce, Ecn::Ce, Ecn::Ect0, Ecn::Ce].into_iter().enumerate() {
+        acks.on_packet(at(1), pn as u64, true, ecn, Some(patient(1)));
+        due.push(acks.is_due(at(1)));
+        acks.on_ack_sent();
+    }
+    assert_eq!(due, [false, true, false, false, true]);
 }

@@ -5,7 +5,7 @@ use crate::cursor::{VARINT_MAX, Writer};
 use proptest::prelude::*;
 
 /// Kinds that [`Raw::frame`] knows.
-pub(super) const KINDS: usize = 38;
+pub(super) const KINDS: usize = 40;
 
 #[derive(Clone, Debug)]
 pub(super) struct Raw {
@@ -126,10 +126,17 @@ impl Raw {
             33 => Frame::MaxPathId(path),
             34 => Frame::PathsBlocked(path),
             35 => Frame::PathCidsBlocked { path, next_seq: a },
+            36 => Frame::ImmediateAck,
+            37 => Frame::AckFrequency(AckFrequency {
+                seq: a,
+                eliciting_threshold: b,
+                max_ack_delay: c,
+                reordering_threshold: a ^ b,
+            }),
             kind => {
                 let (host, port) = (self.token, u16::from_be_bytes([self.token[0], self.token[1]]));
                 let v4: [u8; 4] = [host[2], host[3], host[4], host[5]];
-                let ip: std::net::IpAddr = if kind == 36 { v4.into() } else { host.into() };
+                let ip: std::net::IpAddr = if kind == 38 { v4.into() } else { host.into() };
                 Frame::ObservedAddress { seq: a, address: (ip, port).into() }
             }
         }
