@@ -31,8 +31,10 @@ fn cid(byte: u8) -> Cid {
 }
 
 /// Frames of documents that are not yet numbered.
-const fn extensions() -> [Frame<'static>; 2] {
+const fn extensions() -> [Frame<'static>; 3] {
+    let stream = StreamId(8);
     [
+        Frame::ResetStreamAt { stream, code: 1, final_size: 9000, reliable_size: 70 },
         Frame::ImmediateAck,
         Frame::AckFrequency(AckFrequency {
             seq: 2,

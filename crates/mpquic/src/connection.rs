@@ -286,6 +286,12 @@ impl Connection {
         self.shared.alpn.as_deref()
     }
 
+    /// Whether the peer knows resets that come after a part of the stream ([`crate::SendStream::reset_at`]).
+    #[must_use]
+    pub fn can_reset_at(&self) -> bool {
+        self.shared.can_reset_at
+    }
+
     /// The peer's certificate (DER); clients show none.
     #[must_use]
     pub fn peer_certificate(&self) -> Option<&[u8]> {

@@ -40,6 +40,10 @@ struct Sending {
     /// Collected and not yet taken by the connection.
     staged: Parcel,
     finished: bool,
+    /// Bytes that the connection took.
+    taken: u64,
+    /// Code and reliable size of a reset that waits until as many bytes were taken.
+    reset_at: Option<(u64, u64)>,
 }
 
 /// A path that the peer has not answered on yet.
@@ -63,10 +67,8 @@ pub(super) struct PathWish {
 
 impl Link {
     pub(super) fn new(connection: &Connection) -> Self {
-        let alpn = connection.alpn().map(<[u8]>::to_vec);
-        let shared = Arc::new(Shared::new(alpn, connection.peer_certificate()));
         let mut link = Self {
-            shared,
+            shared: Arc::new(Shared::new(connection)),
             streams: BTreeMap::new(),
             opens: VecDeque::new(),
             wishes: Vec::new(),
@@ -98,6 +100,7 @@ impl Link {
                 match out.outbox.collect(&mut out.staged) {
                     Collected::Bytes => {}
                     Collected::Nothing => return,
+                    Collected::Finish if out.reset_at.is_some() => return out.reset(connection, id),
                     Collected::Finish => {
                         if !core::mem::replace(&mut out.finished, true) {
                             // A refusal means that the peer stopped it or all is over; an event says which.
@@ -112,6 +115,10 @@ impl Link {
                 Ok(taken) => {
                     let all = taken == chunk.len();
                     out.staged.advance(taken);
+                    out.taken += taken as u64;
+                    if out.reset_at.is_some_and(|(_, size)| out.taken >= size) {
+                        return out.reset(connection, id);
+                    }
                     if !all {
                         return;
                     }
@@ -133,6 +140,21 @@ impl Link {
     pub(super) fn reset(&mut self, connection: &mut Connection, id: StreamId, code: u64) {
         connection.reset(id, code).ok();
         self.end_sending(id, Err(WriteError::Finished));
+    }
+
+    /// What the reset leaves to be delivered is moved into the connection first.
+    pub(super) fn reset_at(&mut self, connection: &mut Connection, id: StreamId, (code, size): (u64, u64)) {
+        if !connection.can_reset_at() {
+            return self.reset(connection, id, code);
+        }
+        let Some(out) = self.streams.get_mut(&id).and_then(|ends| ends.out.as_mut()) else { return };
+        let (code, size) = out.reset_at.map_or((code, size), |(first, before)| (first, size.min(before)));
+        out.reset_at = Some((code, size));
+        if out.taken >= size {
+            out.reset(connection, id);
+        } else {
+            self.write(connection, id);
+        }
     }
 
     pub(super) fn stop(&mut self, connection: &mut Connection, id: StreamId, code: u64) {
@@ -396,6 +418,16 @@ impl Link {
         match (refused, &self.shared.state().closed) {
             (Refused::Closed, Some(reason)) => Error::Closed(reason.clone()),
             _ => Error::Refused(refused),
+        }
+    }
+}
+
+impl Sending {
+    fn reset(&mut self, connection: &mut Connection, id: StreamId) {
+        if let Some((code, size)) = self.reset_at {
+            // As with a write: a refusal is explained by an event.
+            connection.reset_at(id, code, size).ok();
+            self.staged = Parcel::default();
         }
     }
 }

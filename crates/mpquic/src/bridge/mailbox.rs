@@ -114,6 +114,12 @@ impl Outbox {
         Ok(news && !core::mem::replace(&mut out.attended, true))
     }
 
+    /// Takes nothing more; what is here goes on. The caller tells the shard.
+    pub(crate) fn close(&self) {
+        let mut out = locked(&self.0);
+        (out.finish, out.attended) = (true, true);
+    }
+
     pub(crate) fn is_finished(&self) -> bool {
         let out = locked(&self.0);
         out.finish || out.over.is_some()

@@ -139,6 +139,9 @@ impl Bridge {
             Request::Reset(id, stream, code) => {
                 self.on_link(cx, id, |link, conn| link.reset(conn, stream, code));
             }
+            Request::ResetAt(id, stream, code, size) => {
+                self.on_link(cx, id, |link, conn| link.reset_at(conn, stream, (code, size)));
+            }
             Request::Stop(id, stream, code) => {
                 self.on_link(cx, id, |link, conn| link.stop(conn, stream, code));
             }

@@ -29,6 +29,7 @@ pub struct ConnectionStats {
 pub(crate) struct Shared {
     pub(crate) alpn: Option<Vec<u8>>,
     pub(crate) peer_certificate: Option<Vec<u8>>,
+    pub(crate) can_reset_at: bool,
     state: Mutex<State>,
     /// Rung at every change but datagrams.
     pub(crate) changed: Notify,
@@ -87,10 +88,11 @@ pub(crate) struct Established {
 }
 
 impl Shared {
-    pub(crate) fn new(alpn: Option<Vec<u8>>, peer_certificate: Option<Vec<u8>>) -> Self {
+    pub(crate) fn new(connection: &mpquic_proto::Connection) -> Self {
         Self {
-            alpn,
-            peer_certificate,
+            alpn: connection.alpn().map(<[u8]>::to_vec),
+            peer_certificate: connection.peer_certificate(),
+            can_reset_at: connection.can_reset_at(),
             state: Mutex::default(),
             changed: Notify::new(),
             datagram_arrived: Notify::new(),

@@ -64,7 +64,7 @@ pub enum StreamEvent {
     Readable(StreamId),
     /// A write that took less than it was offered may go on.
     Writable(StreamId),
-    /// The peer has everything, the end included.
+    /// The peer has everything, the end included, or all that a reset with a reliable size had promised.
     Finished(StreamId),
     /// The peer wants no more of this stream; its sending half was reset.
     Stopped(StreamId, u64),
@@ -255,6 +255,8 @@ pub(crate) struct Streams {
     config: StreamConfig,
     /// The peer's transport parameters, once they are here.
     peer: Option<StreamLimits>,
+    /// The peer knows RESET_STREAM_AT.
+    reset_at_allowed: bool,
     /// Streams that are not over. An index below the opened ones that is not in here belongs to a stream that is.
     table: FxHashMap<StreamId, Stream>,
     ours: PerDir<Ours>,
@@ -281,6 +283,7 @@ impl Streams {
             role,
             config,
             peer: None,
+            reset_at_allowed: false,
             table: FxHashMap::default(),
             ours: PerDir { bi: Ours::default(), uni: Ours::default() },
             theirs: PerDir {
@@ -382,6 +385,15 @@ impl Streams {
             listed: Listed::default(),
         };
         self.table.insert(id, stream);
+    }
+
+    /// draft-ietf-quic-reliable-stream-reset-10 §3: the peer announced that it knows RESET_STREAM_AT, now or last time.
+    pub(crate) const fn allow_reset_at(&mut self, allowed: bool) {
+        self.reset_at_allowed = allowed;
+    }
+
+    pub(crate) const fn is_reset_at_allowed(&self) -> bool {
+        self.reset_at_allowed
     }
 
     /// Grows the receive windows that are what slows the peer down. `slowest_rtt` is that of all paths in use, because

@@ -30,7 +30,11 @@ fn returning(accepts: bool) -> (Duo, StreamId) {
 }
 
 fn with_server(server: TransportConfig, accepts: bool) -> (Duo, StreamId) {
-    let ticket = PlainTickets { remembered: Some(remembered().encode(Role::Server, None)), accepts: false };
+    with_memory(&remembered(), server, accepts)
+}
+
+fn with_memory(memory: &TransportParameters, server: TransportConfig, accepts: bool) -> (Duo, StreamId) {
+    let ticket = PlainTickets { remembered: Some(memory.encode(Role::Server, None)), accepts: false };
     let client = (TransportConfig::default(), Arc::new(ticket) as _);
     let server = (server, Arc::new(PlainTickets { remembered: None, accepts }) as _);
     let mut duo = Duo::with_crypto(client, server);
@@ -167,6 +171,21 @@ fn a_server_that_accepts_early_data_must_not_lower_its_limits() {
         duo.client_ended(),
         Some(CloseReason::Violation { code: Code::PROTOCOL_VIOLATION, .. })
     ));
+}
+
+#[test]
+fn a_reliable_reset_is_remembered_for_early_data() {
+    let (mut duo, id) = returning(true);
+    assert_eq!(duo.connection().reset_at(id, 7, 1000), Err(Refused::NoResetAt));
+    let knows = TransportParameters { reset_stream_at: true, ..remembered() };
+    let (mut duo, id) = with_memory(&knows, TransportConfig::default(), true);
+    duo.connection().reset_at(id, 7, 1000).unwrap();
+    let first = duo.client_says();
+    assert!(first.iter().any(is_early));
+    duo.tell_server(first);
+    assert_eq!(duo.server_connection().accept(Dir::Uni), Some(id));
+    assert_eq!(duo.server_connection().read(id, &mut [0; 4096]), Ok(Read::Data(1000)));
+    assert_eq!(duo.server_connection().read(id, &mut [0; 10]), Err(Refused::Reset(7)));
 }
 
 /// A 0-RTT packet of a client that follows no rule; `like` shows where it goes.
