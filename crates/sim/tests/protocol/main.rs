@@ -18,7 +18,7 @@ mod multipath;
 mod resets;
 mod retry;
 mod rig;
+mod rules;
 mod shards;
 mod upgrade;
-mod rules;
 mod versions;

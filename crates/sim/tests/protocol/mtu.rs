@@ -59,7 +59,7 @@ impl Mix {
         let mut duo = Duo::unlike(client, server, Admission::default());
         // Nothing is known of such a token, so all that it does is to take room.
         let token = vec![7; usize::try_from(rng.below(1025)).unwrap()];
-        duo.client.remember_token("server", token);
+        duo.client.remember_token("server", mpquic_wire::header::VERSION_1, token);
         duo.connect_from(home(0));
         let limit = |rng: &mut Rng| BASE + rng.below(LARGEST - BASE + 1);
         let limits = (0..3).map(|path| (home(path).ip(), limit(&mut rng))).collect();
