@@ -78,6 +78,7 @@ fn frames() -> Vec<(String, Vec<u8>)> {
         Frame::MaxPathId(PathId(u32::MAX)),
         Frame::PathsBlocked(path),
         Frame::PathCidsBlocked { path, next_seq: 4 },
+        Frame::ResetStreamAt { stream, code: 1, final_size: 9000, reliable_size: 70 },
         Frame::ImmediateAck,
         Frame::AckFrequency(AckFrequency {
             seq: 2,

@@ -208,6 +208,14 @@ impl Pages {
         }
     }
 
+    /// Gives back every page that lies wholly at or above `end`.
+    pub fn truncate(&mut self, store: &mut PageStore, end: u64) {
+        let keep = usize::try_from(end.div_ceil(PAGE_U64).saturating_sub(self.first)).unwrap_or(usize::MAX);
+        while self.pages.len() > keep {
+            self.pages.pop_back().flatten().into_iter().for_each(|page| store.put(page));
+        }
+    }
+
     /// Gives back everything.
     pub fn clear(&mut self, store: &mut PageStore) {
         self.pages.drain(..).flatten().for_each(|p| store.put(p));
@@ -228,6 +236,22 @@ const fn within(offset: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::{PAGE, PageStore, Pages};
+
+    #[test]
+    fn what_is_cut_off_the_end_returns_and_the_rest_stays() {
+        let mut store = PageStore::new();
+        let mut pages = Pages::new();
+        pages.write(&mut store, 0, &[1; 5 * PAGE]);
+        pages.release(&mut store, PAGE as u64);
+        pages.truncate(&mut store, 2 * PAGE as u64 + 1);
+        assert_eq!((pages.held(), pages.chunk(2 * PAGE as u64).len()), (2 * PAGE, PAGE));
+        pages.truncate(&mut store, 2 * PAGE as u64);
+        assert_eq!(pages.held(), PAGE);
+        pages.truncate(&mut store, 0);
+        assert_eq!(pages.held(), 0);
+        pages.write(&mut store, PAGE as u64, &[2; 10]);
+        assert_eq!(pages.chunk(PAGE as u64)[..10], [2; 10]);
+    }
 
     #[test]
     fn bytes_written_out_of_order_read_back_and_pages_return() {

@@ -345,6 +345,13 @@ impl Connection {
         self.agreed()?.alpn.as_deref()
     }
 
+    /// Whether the peer knows resets that come after a part of the stream ([`crate::SendStream::reset_at`]). False before
+    /// the handshake is complete.
+    #[must_use]
+    pub fn can_reset_at(&self) -> bool {
+        self.agreed().is_some_and(|agreed| agreed.can_reset_at)
+    }
+
     /// The peer's certificate (DER); clients show none. After a resumption, that of the first visit.
     #[must_use]
     pub fn peer_certificate(&self) -> Option<&[u8]> {

@@ -115,6 +115,17 @@ impl SendStream {
         self.guard.door.send(Request::Reset(self.guard.id, self.id, code));
     }
 
+    /// Gives up sending, but has the first `reliable_size` bytes delivered (all that were written, if those are fewer);
+    /// then the peer learns `code`. Called again it can only make the size smaller. [`SendStream::finished`] then waits
+    /// until the peer has this part.
+    ///
+    /// Whether the peer knows this is what [`crate::Connection::can_reset_at`] says; one that does not is sent a plain
+    /// reset, as by [`SendStream::reset`].
+    pub fn reset_at(&mut self, code: u64, reliable_size: u64) {
+        self.outbox.close();
+        self.guard.door.send(Request::ResetAt(self.guard.id, self.id, code, reliable_size));
+    }
+
     fn write_some(&self, cx: &Context<'_>, data: &[u8]) -> Poll<Result<usize, WriteError>> {
         let (n, tell) = ready!(self.outbox.poll_write(cx, data))?;
         self.tell(tell);

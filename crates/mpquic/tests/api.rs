@@ -512,3 +512,47 @@ async fn parts_are_taken_together_or_not_at_all_and_read_where_they_lie() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_part_of_a_stream_outlives_its_reset() {
+    let world = World::new();
+    let (near, far) = world.connect().await;
+    assert!(near.can_reset_at() && far.can_reset_at());
+    let mut send = near.open_uni().await.unwrap();
+    // More than the mailbox holds, so that part of it waits for the reader when the reset is said.
+    let data = vec![7; 600_000];
+    let writing = async {
+        send.write_all(&data).await.unwrap();
+        send.reset_at(42, 500_000);
+        assert_eq!(send.write(b"more").await, Err(WriteError::Finished));
+        send.finished().await
+    };
+    let reading = async {
+        let mut recv = far.accept_uni().await.unwrap();
+        let (mut got, mut buffer) = (0, vec![0; 10_000]);
+        loop {
+            match recv.read(&mut buffer).await {
+                Ok(Some(n)) => got += n,
+                end => return (got, end),
+            }
+        }
+    };
+    let (written, (got, end)) = timeout(PATIENCE, async { tokio::join!(writing, reading) }).await.unwrap();
+    assert_eq!((written, end), (Ok(()), Err(ReadError::Reset(42))));
+    assert!(got >= 500_000, "{got}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reliable_part_arrives_although_every_handle_is_gone() {
+    let world = World::new();
+    let (near, far) = world.connect().await;
+    let mut send = near.open_uni().await.unwrap();
+    send.write_all(b"head and body").await.unwrap();
+    send.reset_at(3, 4);
+    drop(send);
+    drop(near);
+    let mut recv = timeout(PATIENCE, far.accept_uni()).await.unwrap().unwrap();
+    let mut head = [0; 4];
+    recv.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"head");
+}

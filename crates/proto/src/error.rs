@@ -48,6 +48,8 @@ pub enum Refused {
     UnknownPath,
     /// The last path cannot be abandoned: close the connection instead.
     LastPath,
+    /// The peer does not know resets that come after a part of the stream.
+    NoResetAt,
     /// Only a client opens paths.
     NotAllowed,
 }
@@ -67,6 +69,7 @@ impl fmt::Display for Refused {
             Self::NoPathAvailable => "the peer allows no further path now",
             Self::UnknownPath => "no such path",
             Self::LastPath => "the last path cannot be abandoned",
+            Self::NoResetAt => "the peer does not know resets that come after a part of the stream",
             Self::NotAllowed => "only a client opens paths",
         };
         f.write_str(text)

@@ -26,6 +26,10 @@ pub(crate) enum Token {
         largest: u64,
     },
     ResetStream(StreamId),
+    ResetStreamAt {
+        id: StreamId,
+        reliable: u64,
+    },
     StopSending(StreamId),
     MaxData,
     MaxStreamData(StreamId),

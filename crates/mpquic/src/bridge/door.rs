@@ -113,6 +113,8 @@ pub(crate) enum Request {
     /// There is room in the stream's inbox again.
     Read(ConnectionId, StreamId),
     Reset(ConnectionId, StreamId, u64),
+    /// With the reliable size.
+    ResetAt(ConnectionId, StreamId, u64, u64),
     Stop(ConnectionId, StreamId, u64),
     /// There is room for incoming streams again.
     Accept(ConnectionId, Dir),

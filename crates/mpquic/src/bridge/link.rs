@@ -44,6 +44,8 @@ struct Ends {
 struct Sending {
     outbox: Arc<Outbox>,
     finished: bool,
+    /// Code and reliable size of a reset; it waits until the connection took as many bytes.
+    reset_at: Option<(u64, u64)>,
 }
 
 /// A path that the peer has not answered on yet.
@@ -107,6 +109,7 @@ impl Link {
             retried: connection.is_retried(),
             early_data: connection.early_data(),
             preferred: connection.preferred_addresses().collect(),
+            can_reset_at: connection.can_reset_at(),
         });
         self.refresh(connection);
         self.shared.changed.notify_waiters();
@@ -126,9 +129,12 @@ impl Link {
     /// Moves what handles wrote into the connection until either side has no more room or bytes.
     pub(super) fn write(&mut self, connection: &mut Connection, id: StreamId) {
         let Some(out) = self.streams.get_mut(&id).and_then(|ends| ends.out.as_mut()) else { return };
-        if out.outbox.collect(connection, id, &mut self.bells) == Collected::Finish
-            && !core::mem::replace(&mut out.finished, true)
-        {
+        let collected = out.outbox.collect(connection, id, &mut self.bells);
+        if let Some((_, size)) = out.reset_at {
+            if collected == Collected::Finish || out.outbox.taken() >= size {
+                self.reset_behind(connection, id);
+            }
+        } else if collected == Collected::Finish && !core::mem::replace(&mut out.finished, true) {
             // A refusal means that the peer stopped it or all is over; an event says which.
             connection.finish(id).ok();
         }
@@ -146,6 +152,44 @@ impl Link {
     pub(super) fn reset(&mut self, connection: &mut Connection, id: StreamId, code: u64) {
         connection.reset(id, code).ok();
         self.end_sending(id, Err(WriteError::Finished));
+    }
+
+    /// What the reset leaves to be delivered is moved into the connection first.
+    pub(super) fn reset_at(&mut self, connection: &mut Connection, id: StreamId, (code, size): (u64, u64)) {
+        if !connection.can_reset_at() {
+            return self.reset(connection, id, code);
+        }
+        let Some(out) = self.streams.get_mut(&id).and_then(|ends| ends.out.as_mut()) else { return };
+        let (code, size) = out.reset_at.map_or((code, size), |(first, before)| (first, size.min(before)));
+        out.reset_at = Some((code, size));
+        if out.outbox.taken() >= size {
+            self.reset_behind(connection, id);
+        } else {
+            self.write(connection, id);
+        }
+    }
+
+    /// The connection has what the reset leaves to be delivered.
+    fn reset_behind(&mut self, connection: &mut Connection, id: StreamId) {
+        let Some(out) = self.streams.get(&id).and_then(|ends| ends.out.as_ref()) else { return };
+        let Some((code, size)) = out.reset_at else { return };
+        out.outbox.discard();
+        // As with a write: any other refusal is explained by an event.
+        if connection.reset_at(id, code, size) == Err(Refused::NoResetAt) {
+            self.reset(connection, id, code);
+        }
+    }
+
+    /// After the handshake: a peer that refused 0-RTT may not know such resets any more, and gets plain ones.
+    pub(super) fn forgo_reset_at(&mut self, connection: &mut Connection) {
+        if connection.can_reset_at() {
+            return;
+        }
+        let code = |ends: &Ends| ends.out.as_ref()?.reset_at.map(|(code, _)| code);
+        let resets: Vec<_> = self.streams.iter().filter_map(|(id, ends)| Some((*id, code(ends)?))).collect();
+        for (id, code) in resets {
+            self.reset(connection, id, code);
+        }
     }
 
     pub(super) fn stop(&mut self, connection: &mut Connection, id: StreamId, code: u64) {

@@ -194,6 +194,12 @@ impl Outbox {
         Ok(news && !core::mem::replace(&mut out.attended, true))
     }
 
+    /// Takes nothing more; what is here goes on. The caller tells the shard.
+    pub(crate) fn close(&self) {
+        let mut out = locked(&self.0);
+        (out.finish, out.attended) = (true, true);
+    }
+
     pub(crate) fn is_finished(&self) -> bool {
         let out = locked(&self.0);
         out.finish || out.over.is_some()
@@ -230,6 +236,16 @@ impl Outbox {
             bells.0.extend(out.waker.take());
         }
         if left == 0 && out.finish { Collected::Finish } else { Collected::Rest }
+    }
+
+    /// Bytes that were collected so far.
+    pub(crate) fn taken(&self) -> u64 {
+        locked(&self.0).piece.range.start
+    }
+
+    /// What was not collected is not wanted any more.
+    pub(crate) fn discard(&self) {
+        locked(&self.0).piece.close();
     }
 
     /// The first verdict stands.

@@ -141,6 +141,9 @@ impl Bridge {
             Request::Reset(id, stream, code) => {
                 self.on_link(cx, id, |link, conn| link.reset(conn, stream, code));
             }
+            Request::ResetAt(id, stream, code, size) => {
+                self.on_link(cx, id, |link, conn| link.reset_at(conn, stream, (code, size)));
+            }
             Request::Stop(id, stream, code) => {
                 self.on_link(cx, id, |link, conn| link.stop(conn, stream, code));
             }
@@ -356,7 +359,11 @@ impl App for Bridge {
             Entry::Vacant(_) => return,
         };
         match event {
-            Event::Connected => link.on_connected(connection),
+            Event::Connected => {
+                link.on_connected(connection);
+                link.forgo_reset_at(connection);
+                link.close_if_released(now, connection);
+            }
             Event::Stream(event) => {
                 core::mem::swap(&mut link.bells, &mut self.bells);
                 link.on_stream_event(connection, event);

@@ -92,6 +92,7 @@ pub(crate) struct Agreed {
     pub(crate) retried: bool,
     pub(crate) early_data: Option<bool>,
     pub(crate) preferred: Vec<SocketAddr>,
+    pub(crate) can_reset_at: bool,
 }
 
 #[derive(Debug, Default)]

@@ -78,6 +78,23 @@ impl Connection {
         self.streams.reset(id, code)
     }
 
+    /// Gives up sending, but delivers the first `reliable` bytes (or all that were written, if those are fewer); then the
+    /// peer learns `code`. Said again, the size can only shrink, and the first code stands. If it was said in 0-RTT that
+    /// is refused by a peer which does not know such resets any more, it becomes a plain reset.
+    ///
+    /// # Errors
+    /// [`Refused::NoResetAt`] if the peer does not know such resets; if the stream has no open sending side.
+    pub fn reset_at(&mut self, id: StreamId, code: u64, reliable: u64) -> Result<(), Refused> {
+        self.require_open()?;
+        self.streams.reset_at(id, code, reliable)
+    }
+
+    /// Whether the peer knows [`Connection::reset_at`] (draft-ietf-quic-reliable-stream-reset).
+    #[must_use]
+    pub const fn can_reset_at(&self) -> bool {
+        self.streams.is_reset_at_allowed()
+    }
+
     /// Gives up reading and asks the peer to stop, with `code`.
     ///
     /// # Errors

@@ -72,6 +72,9 @@ impl Connection {
             Frame::ResetStream { stream, code, final_size } => {
                 self.streams.on_reset_stream(stream, code, final_size)?;
             }
+            Frame::ResetStreamAt { stream, code, final_size, reliable_size } => {
+                self.streams.on_reset_stream_at(stream, code, final_size, reliable_size)?;
+            }
             Frame::StopSending { stream, code } => self.streams.on_stop_sending(stream, code)?,
             Frame::MaxData(max) => self.streams.on_max_data(max)?,
             Frame::MaxStreamData { stream, max } => self.streams.on_max_stream_data(stream, max)?,
@@ -272,6 +275,7 @@ const fn is_allowed_early(frame: &Frame<'_>) -> bool {
             | Frame::Ping
             | Frame::Stream { .. }
             | Frame::ResetStream { .. }
+            | Frame::ResetStreamAt { .. }
             | Frame::StopSending { .. }
             | Frame::MaxData(_)
             | Frame::MaxStreamData { .. }

@@ -46,6 +46,7 @@ impl Connection {
         let read = bytes.and_then(|bytes| TransportParameters::decode(bytes, self.role.peer()).ok());
         let Some(remembered) = read else { return };
         self.streams.on_peer_limits(&super::setup::stream_limits(&remembered));
+        self.streams.allow_reset_at(remembered.reset_stream_at);
         self.datagrams.on_peer_max(remembered.max_datagram_frame_size);
         self.early = Some(Box::new(Early { keys, remembered: Some(remembered), until: None }));
     }
@@ -213,7 +214,23 @@ fn is_lowered(old: &TransportParameters, new: &TransportParameters) -> bool {
             p.initial_max_streams_bidi,
             p.initial_max_streams_uni,
             p.max_datagram_frame_size,
+            // draft-ietf-quic-reliable-stream-reset-10 §3.
+            u64::from(p.reset_stream_at),
         ]
     };
     limits(old).iter().zip(limits(new)).any(|(old, new)| new < *old)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_lowered;
+    use mpquic_wire::TransportParameters;
+
+    #[test]
+    fn an_extension_withdrawn_counts_as_lowered() {
+        let without = TransportParameters::default();
+        let with = TransportParameters { reset_stream_at: true, ..without.clone() };
+        assert!(is_lowered(&with, &without));
+        assert!(!is_lowered(&without, &with) && !is_lowered(&with, &with));
+    }
 }

@@ -55,6 +55,11 @@ impl Connection {
             return;
         }
         self.collect_views(now);
+        let busiest = self.slots.iter().zip(&self.views).max_by_key(|(_, view)| view.in_flight);
+        if busiest.is_some_and(|(slot, _)| self.paths[*slot].recovery.in_slow_start()) {
+            // draft-ietf-quic-ack-frequency §8.1.1: while a window grows with its ACKs, they are not to be late.
+            return;
+        }
         let thresholds = self.slots.iter().map(|slot| self.paths[*slot].recovery.packet_threshold());
         if let Some(reordering) = thresholds.min() {
             self.ack_wishes.review(now, &self.views, reordering);

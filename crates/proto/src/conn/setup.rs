@@ -72,6 +72,7 @@ pub(crate) fn local_parameters(
         active_connection_id_limit: PEER_CIDS_PER_PATH,
         initial_scid: Some(scid),
         grease_quic_bit: config.greasing,
+        reset_stream_at: true,
         address_discovery: config.address_discovery.then_some(if server.is_some() {
             AddressDiscovery::Provides
         } else {
@@ -177,6 +178,7 @@ impl Connection {
         self.authenticate_cids(&parameters)?;
         self.authenticate_version(&parameters)?;
         self.streams.on_peer_limits(&stream_limits(&parameters));
+        self.streams.allow_reset_at(parameters.reset_stream_at);
         self.datagrams.on_peer_max(parameters.max_datagram_frame_size);
         if let Some(token) = parameters.stateless_reset_token {
             self.cids.set_first_peer_token(token);

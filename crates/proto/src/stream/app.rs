@@ -188,6 +188,14 @@ impl Streams {
         self.change_sender(id, |send, shared| send.reset(&mut shared.store, code))?
     }
 
+    /// Gives up on what lies beyond the first `reliable` bytes; those are delivered, and then the reset with them.
+    pub(crate) fn reset_at(&mut self, id: StreamId, code: u64, reliable: u64) -> Result<(), Refused> {
+        if !self.reset_at_allowed {
+            return Err(Refused::NoResetAt);
+        }
+        self.change_sender(id, |send, shared| send.reset_at(&mut shared.store, code, reliable))?
+    }
+
     /// Gives up on reading: what is here is dropped, and the peer is asked to stop.
     pub(crate) fn stop(&mut self, id: StreamId, code: u64) -> Result<(), Refused> {
         let stopped = self.change_receiver(id, |recv, shared| recv.stop(shared, code))?;

@@ -65,7 +65,7 @@ pub enum StreamEvent {
     Readable(StreamId),
     /// A write that took less than it was offered may go on.
     Writable(StreamId),
-    /// The peer has everything, the end included.
+    /// The peer has everything, the end included, or all that a reset with a reliable size had promised.
     Finished(StreamId),
     /// The peer wants no more of this stream; its sending half was reset.
     Stopped(StreamId, u64),
@@ -346,6 +346,8 @@ pub(crate) struct Streams {
     config: StreamConfig,
     /// The peer's transport parameters, once they are here.
     peer: Option<StreamLimits>,
+    /// The peer knows RESET_STREAM_AT.
+    reset_at_allowed: bool,
     /// Streams that are not over. An index below the opened ones that is not in here belongs to a stream that is.
     table: FxHashMap<StreamId, Stream>,
     ours: PerDir<Ours>,
@@ -364,6 +366,7 @@ impl Streams {
             role,
             config,
             peer: None,
+            reset_at_allowed: false,
             table: FxHashMap::default(),
             ours: PerDir { bi: Ours::default(), uni: Ours::default() },
             theirs: PerDir {
@@ -478,6 +481,21 @@ impl Streams {
             listed: Listed::default(),
         };
         self.table.insert(id, stream);
+    }
+
+    /// draft-ietf-quic-reliable-stream-reset-10 §3: the peer announced that it knows RESET_STREAM_AT, now or last time. One
+    /// that does not any more has refused the 0-RTT in which it was used.
+    pub(crate) fn allow_reset_at(&mut self, allowed: bool) {
+        if core::mem::replace(&mut self.reset_at_allowed, allowed) && !allowed {
+            let open: Vec<StreamId> = self.table.keys().copied().collect();
+            for id in open {
+                self.touch_send(id, |send, _, shared| send.forgo_reliable(&mut shared.store));
+            }
+        }
+    }
+
+    pub(crate) const fn is_reset_at_allowed(&self) -> bool {
+        self.reset_at_allowed
     }
 
     /// Grows the receive windows that are what slows the peer down. `slowest_rtt` is that of all paths in use, because

@@ -1,5 +1,6 @@
 //! What the peer's frames do to the table (RFC 9000 §19.4, §19.5, §19.8 to §19.14).
 
+use super::recv::Look;
 use super::{Absorbed, STREAMS_MAX, StreamEvent, StreamLimits, Streams, stream_limit};
 use crate::error::Violation;
 use mpquic_base::{Dir, StreamId};
@@ -114,6 +115,28 @@ impl Streams {
             let Some(recv) = &mut stream.recv else { return Ok(()) };
             if recv.on_reset(shared, code, final_size)? && stream.known {
                 shared.events.push_back(StreamEvent::Reset(id, code));
+            }
+            Ok(())
+        });
+        known.unwrap_or(Ok(()))
+    }
+
+    pub(crate) fn on_reset_stream_at(
+        &mut self,
+        id: StreamId,
+        code: u64,
+        final_size: u64,
+        reliable_size: u64,
+    ) -> Result<(), Violation> {
+        self.admit(id, Half::Recv)?;
+        let known = self.touch_recv(id, |recv, news, shared| {
+            if !recv.on_reset_at(shared, code, final_size, reliable_size)? || !news.known {
+                return Ok(());
+            }
+            match recv.look() {
+                Look::Reset(code) => shared.events.push_back(StreamEvent::Reset(id, code)),
+                Look::Bytes(_) => news.tell_readable(&mut shared.events),
+                Look::Blocked | Look::End | Look::Stopped => {}
             }
             Ok(())
         });

@@ -43,11 +43,22 @@ enum Phase {
         code: u64,
         told: bool,
     },
+    /// The application gets what lies below `reliable`, and then the reset.
+    ResetAt {
+        code: u64,
+        reliable: u64,
+    },
     /// The application wants no more; what still arrives is counted and dropped.
     Stopped {
         code: u64,
         due: bool,
     },
+}
+
+/// draft-ietf-quic-reliable-stream-reset-10 §5.2: the code of a reset stands.
+fn same_code(before: u64, now: u64) -> Result<(), Violation> {
+    let changed = || Violation::new(Code::STREAM_STATE_ERROR, "the code of a reset changed");
+    if before == now { Ok(()) } else { Err(changed()) }
 }
 
 #[derive(Debug)]
@@ -95,6 +106,15 @@ impl Recv {
         let end = offset + data.len() as u64;
         let grown = self.check(shared, end, fin)?;
         match self.phase {
+            Phase::ResetAt { reliable, .. } => {
+                // The final size is known and charged, and nobody reads what lies beyond.
+                let wanted = usize::try_from(reliable.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let data = &data[..data.len().min(wanted)];
+                if !self.has_room(shared, offset, offset + data.len() as u64) {
+                    return Ok(Absorbed::NoRoom);
+                }
+                self.lay_down(shared, offset, data);
+            }
             Phase::Data if !self.has_room(shared, offset, end) => return Ok(Absorbed::NoRoom),
             Phase::Data => {
                 self.highest += grown;
@@ -179,11 +199,14 @@ impl Recv {
     pub(super) fn on_reset(&mut self, shared: &mut Shared, code: u64, size: u64) -> Result<bool, Violation> {
         let grown = self.check(shared, size, true)?;
         let complete = self.final_size == Some(self.prefix);
-        // RFC 9000 §4.5: bytes that were skipped count like bytes that were sent.
-        self.highest += grown;
-        shared.received += grown;
-        self.final_size = Some(size);
+        self.charge_final(shared, grown, size);
         match self.phase {
+            Phase::ResetAt { code: before, .. } => {
+                same_code(before, code)?;
+                self.phase = Phase::Reset { code, told: false };
+                self.discard(shared);
+                Ok(true)
+            }
             // RFC 9000 §3.2: once everything arrived, FIN included, a reset may be ignored.
             Phase::Data if complete => Ok(false),
             Phase::Data => {
@@ -196,6 +219,73 @@ impl Recv {
                 Ok(false)
             }
             Phase::Ended | Phase::Reset { .. } => Ok(false),
+        }
+    }
+
+    /// RFC 9000 §4.5: bytes that were skipped count like bytes that were sent.
+    fn charge_final(&mut self, shared: &mut Shared, grown: u64, size: u64) {
+        self.highest += grown;
+        shared.received += grown;
+        self.final_size = Some(size);
+    }
+
+    /// RESET_STREAM_AT. True if the application may have something new to find.
+    pub(super) fn on_reset_at(
+        &mut self,
+        shared: &mut Shared,
+        code: u64,
+        size: u64,
+        reliable: u64,
+    ) -> Result<bool, Violation> {
+        let grown = self.check(shared, size, true)?;
+        let complete = self.final_size == Some(self.prefix);
+        self.charge_final(shared, grown, size);
+        match self.phase {
+            // As with RESET_STREAM.
+            Phase::Data if complete => Ok(false),
+            Phase::Data => {
+                self.shrink_to(shared, code, reliable);
+                Ok(true)
+            }
+            Phase::ResetAt { code: before, reliable: held } => {
+                same_code(before, code)?;
+                // draft-ietf-quic-reliable-stream-reset-10 §5.2: frames may overtake each other; the smallest counts.
+                if reliable < held {
+                    self.shrink_to(shared, code, reliable);
+                }
+                Ok(reliable < held)
+            }
+            Phase::Stopped { .. } => {
+                self.consume(shared, grown);
+                Ok(false)
+            }
+            Phase::Reset { code: before, .. } => same_code(before, code).map(|()| false),
+            Phase::Ended => Ok(false),
+        }
+    }
+
+    fn shrink_to(&mut self, shared: &mut Shared, code: u64, reliable: u64) {
+        self.phase = Phase::ResetAt { code, reliable };
+        // What lies beyond is not read any more: neither its pages nor its ranges are kept.
+        let beyond = reliable.max(self.window.consumed())..self.highest.max(reliable);
+        let below = self.prefix.min(beyond.end).saturating_sub(beyond.start);
+        let ahead: u64 = self.ahead.overlapping(beyond.clone()).map(|r| r.end - r.start).sum();
+        let fragments = self.ahead.len();
+        self.unread -= below + ahead;
+        self.ahead.remove(beyond.clone());
+        shared.fragments = shared.fragments + self.ahead.len() - fragments;
+        self.prefix = self.prefix.min(beyond.start);
+        self.pages.truncate(&mut shared.store, beyond.start);
+        self.settle_reset(shared);
+    }
+
+    /// The reliable part was read: what follows is the reset.
+    fn settle_reset(&mut self, shared: &mut Shared) {
+        if let Phase::ResetAt { code, reliable } = self.phase
+            && self.window.consumed() >= reliable
+        {
+            self.phase = Phase::Reset { code, told: false };
+            self.discard(shared);
         }
     }
 
@@ -220,11 +310,11 @@ impl Recv {
             Phase::Ended => Look::End,
             Phase::Reset { code, .. } => Look::Reset(code),
             Phase::Stopped { .. } => Look::Stopped,
-            Phase::Data if self.prefix > self.window.consumed() => {
+            Phase::Data | Phase::ResetAt { .. } if self.prefix > self.window.consumed() => {
                 Look::Bytes(self.prefix - self.window.consumed())
             }
             Phase::Data if self.final_size == Some(self.prefix) => Look::End,
-            Phase::Data => Look::Blocked,
+            Phase::Data | Phase::ResetAt { .. } => Look::Blocked,
         }
     }
 
@@ -274,13 +364,14 @@ impl Recv {
 
     /// Takes up to `n` readable bytes away.
     pub(super) fn skip(&mut self, shared: &mut Shared, n: u64) {
-        if self.phase != Phase::Data {
+        if !matches!(self.phase, Phase::Data | Phase::ResetAt { .. }) {
             return;
         }
         let n = n.min(self.prefix - self.window.consumed());
         self.consume(shared, n);
         self.unread -= n;
         self.release(&mut shared.store);
+        self.settle_reset(shared);
     }
 
     fn release(&mut self, store: &mut PageStore) {
@@ -293,7 +384,7 @@ impl Recv {
     /// The application wants no more of it; false if there is nothing left to stop.
     pub(super) fn stop(&mut self, shared: &mut Shared, code: u64) -> bool {
         match self.phase {
-            Phase::Data => {
+            Phase::Data | Phase::ResetAt { .. } => {
                 // RFC 9000 §3.5: with the final size known, asking the peer to stop is of little use.
                 self.phase = Phase::Stopped { code, due: self.final_size.is_none() };
                 self.discard(shared);
@@ -354,7 +445,7 @@ impl Recv {
     /// Nothing will come, nothing is held, and the application knows.
     pub(super) fn is_done(&self) -> bool {
         match self.phase {
-            Phase::Data => false,
+            Phase::Data | Phase::ResetAt { .. } => false,
             Phase::Ended => true,
             Phase::Reset { told, .. } => told,
             Phase::Stopped { .. } => self.final_size.is_some(),

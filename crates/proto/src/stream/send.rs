@@ -32,6 +32,15 @@ enum Phase {
         /// The peer knows; nothing is left to do.
         acked: bool,
     },
+    /// The first `reliable` bytes are delivered, then comes the reset. Nothing beyond is sent any more.
+    ResetAt {
+        code: u64,
+        reliable: u64,
+        due: bool,
+        /// The peer may have heard of it: code and final size stand.
+        said: bool,
+        acked: bool,
+    },
     /// All data and the FIN were acknowledged.
     Delivered,
 }
@@ -104,7 +113,9 @@ impl Send {
         match self.phase {
             Phase::Data if self.fin == Fin::No => Ok(()),
             Phase::Reset { code, asked: true, .. } => Err(Refused::Stopped(code)),
-            Phase::Data | Phase::Reset { .. } | Phase::Delivered => Err(Refused::Finished),
+            Phase::Data | Phase::Reset { .. } | Phase::ResetAt { .. } | Phase::Delivered => {
+                Err(Refused::Finished)
+            }
         }
     }
 
@@ -130,22 +141,82 @@ impl Send {
 
     pub(super) fn reset(&mut self, store: &mut PageStore, code: u64) -> Result<(), Refused> {
         match self.phase {
-            Phase::Data => self.abort(store, code, false),
+            Phase::Data | Phase::ResetAt { .. } => self.abort(store, code, false),
             Phase::Reset { .. } | Phase::Delivered => return self.check_open(),
         }
         Ok(())
     }
 
+    /// Ends the stream after its first `reliable` bytes, or all that were written if those are fewer.
+    pub(super) fn reset_at(&mut self, store: &mut PageStore, code: u64, size: u64) -> Result<(), Refused> {
+        let size = size.min(self.written);
+        match &mut self.phase {
+            Phase::Data => {
+                self.phase = Phase::ResetAt { code, reliable: size, due: true, said: false, acked: false };
+                self.fin = Fin::No;
+            }
+            // draft-ietf-quic-reliable-stream-reset-10 §5.2: it may only shrink, and the code stands.
+            Phase::ResetAt { reliable, .. } if size >= *reliable => return Ok(()),
+            Phase::ResetAt { reliable, due, acked, .. } => {
+                *reliable = size;
+                (*due, *acked) = (true, false);
+            }
+            Phase::Reset { .. } | Phase::Delivered => return self.check_open(),
+        }
+        self.waiting = false;
+        self.cut(store, size);
+        Ok(())
+    }
+
+    /// What lies beyond `size` is neither kept nor sent again.
+    fn cut(&mut self, store: &mut PageStore, size: u64) {
+        let size = size.max(self.acked);
+        let beyond = size..self.written;
+        let sum = |set: &RangeSet| set.overlapping(beyond.clone()).map(|r| r.end - r.start).sum::<u64>();
+        self.ahead_bytes -= sum(&self.ahead);
+        self.lost_bytes -= sum(&self.lost);
+        self.ahead.remove(beyond.clone());
+        self.lost.remove(beyond);
+        self.written = size;
+        self.pages.truncate(store, size);
+        // A smaller size is yet to be said, so this cannot be the end.
+    }
+
+    /// The peer turns out not to know such resets: a plain one takes the place of this.
+    pub(super) fn forgo_reliable(&mut self, store: &mut PageStore) {
+        if let Phase::ResetAt { code, .. } = self.phase {
+            self.abort(store, code, false);
+        }
+    }
+
+    /// A reset whose reliable part and frame were acknowledged is over; true if that is news.
+    fn settle_reset(&mut self) -> bool {
+        if let Phase::ResetAt { code, acked: true, .. } = self.phase
+            && self.acked >= self.written
+        {
+            self.phase = Phase::Reset { code, due: false, asked: false, acked: true };
+            return true;
+        }
+        false
+    }
+
     /// STOP_SENDING: answered with a reset that carries the peer's code (RFC 9000 §3.5). True if that is news.
     pub(super) fn on_stop(&mut self, store: &mut PageStore, code: u64) -> bool {
-        let news = self.phase == Phase::Data;
-        if news {
-            self.abort(store, code, true);
+        let news = self.is_sending();
+        match self.phase {
+            Phase::Data => self.abort(store, code, true),
+            // draft-ietf-quic-reliable-stream-reset-10 §5.4: nobody wants the reliable part any more.
+            Phase::ResetAt { .. } => self.abort(store, code, false),
+            Phase::Reset { .. } | Phase::Delivered => {}
         }
         news
     }
 
     fn abort(&mut self, store: &mut PageStore, code: u64, asked: bool) {
+        let code = match self.phase {
+            Phase::ResetAt { code, said: true, .. } => code,
+            _ => code,
+        };
         self.phase = Phase::Reset { code, due: true, asked, acked: false };
         self.drop_data(store);
         self.waiting = false;
@@ -160,24 +231,56 @@ impl Send {
         self.acked = self.written;
     }
 
-    /// Code and final size of a RESET_STREAM that waits to be written.
-    pub(super) fn reset_due(&self) -> Option<(u64, u64)> {
+    /// The reset that waits to be written: code, final size, and the reliable size if there is one.
+    pub(super) fn reset_due(&self) -> Option<(u64, u64, Option<u64>)> {
+        let sent = self.credit.used();
         match self.phase {
-            Phase::Reset { code, due: true, .. } => Some((code, self.credit.used())),
+            Phase::Reset { code, due: true, .. } => Some((code, sent, None)),
+            // draft-ietf-quic-reliable-stream-reset-10 §4: put off until credit has let the reliable part go.
+            Phase::ResetAt { code, reliable, due: true, .. } if sent >= self.written => {
+                Some((code, sent, Some(reliable)))
+            }
             _ => None,
         }
     }
 
-    pub(super) fn set_reset_due(&mut self, lost: bool) {
-        if let Phase::Reset { due, acked: false, .. } = &mut self.phase {
-            *due = lost;
+    pub(super) fn reset_written(&mut self) {
+        match &mut self.phase {
+            Phase::Reset { due, .. } => *due = false,
+            Phase::ResetAt { due, said, .. } => (*due, *said) = (false, true),
+            Phase::Data | Phase::Delivered => {}
         }
     }
 
-    pub(super) fn reset_acked(&mut self) {
-        if let Phase::Reset { due, acked, .. } = &mut self.phase {
-            (*due, *acked) = (false, true);
+    /// The reset with this reliable size was lost.
+    pub(super) fn reset_lost(&mut self, size: Option<u64>) {
+        match (&mut self.phase, size) {
+            (Phase::Reset { due, acked: false, .. }, None) => *due = true,
+            (Phase::ResetAt { due, reliable, acked: false, .. }, Some(size)) if *reliable == size => {
+                *due = true;
+            }
+            _ => {} // overtaken
         }
+    }
+
+    /// True if that completed what the reset had promised.
+    pub(super) fn reset_acked(&mut self, size: Option<u64>) -> bool {
+        match (&mut self.phase, size) {
+            (Phase::Reset { due, acked, .. }, None) => {
+                (*due, *acked) = (false, true);
+                false
+            }
+            (Phase::ResetAt { due, acked, reliable, .. }, Some(size)) if *reliable == size => {
+                (*due, *acked) = (false, true);
+                self.settle_reset()
+            }
+            _ => false,
+        }
+    }
+
+    /// Bytes are still sent and sent again.
+    const fn is_sending(&self) -> bool {
+        matches!(self.phase, Phase::Data | Phase::ResetAt { .. })
     }
 
     /// The peer's code, if its STOP_SENDING ended this half.
@@ -194,20 +297,25 @@ impl Send {
 
     /// The limit of a STREAM_DATA_BLOCKED that waits to be written.
     pub(super) fn blocked(&self) -> Option<u64> {
-        self.credit.blocked(self.phase == Phase::Data && self.written > self.credit.used())
+        self.credit.blocked(self.is_sending() && self.written > self.credit.used())
     }
 
     pub(super) fn credit(&mut self) -> &mut Credit {
         &mut self.credit
     }
 
-    /// True if this acknowledgement completed the stream.
+    /// True if this acknowledgement completed the stream, or all that was promised of it.
     pub(super) fn acked(&mut self, store: &mut PageStore, range: Range<u64>, fin: bool) -> bool {
-        if self.phase != Phase::Data {
+        if !self.is_sending() {
             return false;
         }
-        if fin {
+        let whole = self.phase == Phase::Data;
+        if fin && whole {
             self.fin = Fin::Acked;
+        }
+        let range = range.start..range.end.min(self.written);
+        if range.is_empty() && !whole {
+            return false; // beyond the reliable part
         }
         if !self.lost.is_empty() {
             let found: u64 = self.lost.overlapping(range.clone()).map(|r| r.end - r.start).sum();
@@ -223,6 +331,9 @@ impl Send {
             if self.acked == self.written {
                 self.pages.clear(store); // an idle stream holds no page
             }
+        }
+        if !whole {
+            return self.settle_reset();
         }
         let done = self.fin == Fin::Acked && self.acked == self.written;
         if done {
@@ -241,13 +352,13 @@ impl Send {
     }
 
     pub(super) fn lost(&mut self, range: Range<u64>, fin: bool) {
-        if self.phase != Phase::Data {
+        if !self.is_sending() {
             return;
         }
         if fin && self.fin == Fin::Sent {
             self.fin = Fin::Lost;
         }
-        let range = range.start.max(self.acked)..range.end;
+        let range = range.start.max(self.acked)..range.end.min(self.written);
         if range.is_empty() {
             return;
         }
@@ -266,9 +377,13 @@ impl Send {
         if matches!(self.fin, Fin::Sent | Fin::Lost) {
             self.fin = Fin::Wanted;
         }
-        if let Phase::Reset { due, .. } = &mut self.phase {
-            *due = true;
-            (self.written, self.acked) = (0, 0);
+        match &mut self.phase {
+            Phase::Reset { due, .. } => {
+                *due = true;
+                (self.written, self.acked) = (0, 0);
+            }
+            Phase::ResetAt { due, said, .. } => (*due, *said) = (true, false),
+            Phase::Data | Phase::Delivered => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod model;
 mod receiving;
+mod reliable;
 mod sending;
 mod table;
 
@@ -46,6 +47,7 @@ const fn config(initial: StreamLimits) -> StreamConfig {
 fn streams(role: Role, initial: StreamLimits) -> Streams {
     let mut streams = Streams::new(role, config(initial));
     streams.on_peer_limits(&initial);
+    streams.allow_reset_at(true);
     streams
 }
 
@@ -53,6 +55,7 @@ fn streams(role: Role, initial: StreamLimits) -> Streams {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
     Reset { id: StreamId, code: u64, size: u64 },
+    ResetAt { id: StreamId, code: u64, size: u64, reliable: u64 },
     Stop { id: StreamId, code: u64 },
     Stream { id: StreamId, offset: u64, data: Vec<u8>, fin: bool },
     MaxData(u64),
@@ -72,6 +75,7 @@ fn parse(payload: &[u8]) -> Vec<Seen> {
         let mut next = || r.varint().unwrap();
         seen.push(match kind {
             0x04 => Seen::Reset { id: StreamId(next()), code: next(), size: next() },
+            0x24 => Seen::ResetAt { id: StreamId(next()), code: next(), size: next(), reliable: next() },
             0x05 => Seen::Stop { id: StreamId(next()), code: next() },
             0x08..=0x0f => {
                 let id = StreamId(next());
@@ -102,6 +106,7 @@ fn absorb(to: &mut Streams, frame: &Seen) -> Result<Absorbed, Violation> {
     let () = match *frame {
         Seen::Stream { id, offset, ref data, fin } => return to.on_stream(id, offset, data, fin),
         Seen::Reset { id, code, size } => to.on_reset_stream(id, code, size)?,
+        Seen::ResetAt { id, code, size, reliable } => to.on_reset_stream_at(id, code, size, reliable)?,
         Seen::Stop { id, code } => to.on_stop_sending(id, code)?,
         Seen::MaxData(max) => to.on_max_data(max)?,
         Seen::MaxStreamData(id, max) => to.on_max_stream_data(id, max)?,

@@ -127,9 +127,8 @@ impl Streams {
             Token::Stream { id, offset, len, fin } => {
                 self.data_acked(id, offset..offset + u64::from(len), fin);
             }
-            Token::ResetStream(id) => {
-                self.touch_send(id, |send, _, _| send.reset_acked());
-            }
+            Token::ResetStream(id) => self.reset_acked(id, None),
+            Token::ResetStreamAt { id, reliable } => self.reset_acked(id, Some(reliable)),
             _ => {} // the value has arrived, and nothing waited for that
         }
     }
@@ -143,10 +142,19 @@ impl Streams {
         });
     }
 
+    fn reset_acked(&mut self, id: StreamId, reliable: Option<u64>) {
+        self.touch_send(id, |send, _, shared| {
+            if send.reset_acked(reliable) {
+                shared.events.push_back(StreamEvent::Finished(id));
+            }
+        });
+    }
+
     pub(crate) fn lost(&mut self, token: Token) {
         match token {
             Token::Stream { id, .. }
             | Token::ResetStream(id)
+            | Token::ResetStreamAt { id, .. }
             | Token::StopSending(id)
             | Token::MaxStreamData(id)
             | Token::StreamDataBlocked(id) => {
@@ -167,7 +175,8 @@ impl Stream {
             (Token::Stream { offset, len, fin, .. }, Some(send), _) => {
                 send.lost(offset..offset + u64::from(len), fin);
             }
-            (Token::ResetStream(_), Some(send), _) => send.set_reset_due(true),
+            (Token::ResetStream(_), Some(send), _) => send.reset_lost(None),
+            (Token::ResetStreamAt { reliable, .. }, Some(send), _) => send.reset_lost(Some(reliable)),
             (Token::StreamDataBlocked(_), Some(send), _) => send.credit().report_lost(),
             (Token::StopSending(_), _, Some(recv)) => recv.set_stop_due(true),
             (Token::MaxStreamData(_), _, Some(recv)) => {
@@ -182,12 +191,18 @@ impl Stream {
     /// Writes what this stream has to say besides its data; false if something did not fit.
     fn write_control(&mut self, id: StreamId, frames: &mut Frames<'_>) -> bool {
         if let Some(send) = &mut self.send {
-            if let Some((code, final_size)) = send.reset_due() {
-                if !frames.push(&Frame::ResetStream { stream: id, code, final_size }, Token::ResetStream(id))
-                {
+            if let Some((code, final_size, reliable)) = send.reset_due() {
+                let (frame, token) = match reliable {
+                    None => (Frame::ResetStream { stream: id, code, final_size }, Token::ResetStream(id)),
+                    Some(reliable) => (
+                        Frame::ResetStreamAt { stream: id, code, final_size, reliable_size: reliable },
+                        Token::ResetStreamAt { id, reliable },
+                    ),
+                };
+                if !frames.push(&frame, token) {
                     return false;
                 }
-                send.set_reset_due(false);
+                send.reset_written();
             }
             if let Some(limit) = send.blocked() {
                 let frame = Frame::StreamDataBlocked { stream: id, limit };

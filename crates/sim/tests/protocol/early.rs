@@ -317,6 +317,37 @@ fn a_server_that_accepts_early_data_must_not_lower_its_limits() {
     ));
 }
 
+#[test]
+fn a_reliable_reset_is_remembered_for_early_data() {
+    let (mut duo, id) = returning(true);
+    assert_eq!(duo.connection().reset_at(id, 7, 1000), Err(Refused::NoResetAt));
+    let knows = TransportParameters { reset_stream_at: true, ..remembered() };
+    let (mut duo, id) = with_ticket(knows, TransportConfig::default(), true);
+    duo.connection().reset_at(id, 7, 1000).unwrap();
+    let first = duo.client_says();
+    assert!(first.iter().any(is_early));
+    duo.tell_server(first);
+    assert_eq!(duo.server_connection().accept(Dir::Uni), Some(id));
+    assert_eq!(duo.server_connection().read(id, &mut [0; 4096]), Ok(Read::Data(1000)));
+    assert_eq!(duo.server_connection().read(id, &mut [0; 10]), Err(Refused::Reset(7)));
+}
+
+#[test]
+fn a_reliable_reset_in_refused_early_data_is_said_again() {
+    let knows = TransportParameters { reset_stream_at: true, ..remembered() };
+    let (mut duo, id) = with_ticket(knows, TransportConfig::default(), false);
+    duo.connection().reset_at(id, 7, 1000).unwrap();
+    let first = duo.client_says();
+    assert!(first.iter().any(is_early));
+    duo.tell_server(first);
+    duo.wait(ms(200));
+    assert_eq!(outcome(&duo), [false]);
+    assert_eq!(duo.server_connection().accept(Dir::Uni), Some(id));
+    assert_eq!(duo.server_connection().read(id, &mut [0; 4096]), Ok(Read::Data(1000)));
+    assert_eq!(duo.server_connection().read(id, &mut [0; 10]), Err(Refused::Reset(7)));
+    assert_eq!(duo.connection().stream_stats().open, 0, "acknowledged as well");
+}
+
 /// A 0-RTT packet of a client that follows no rule; `like` shows where it goes.
 fn forged(like: &Packet, pn: u64, frame: &Frame<'_>) -> Packet {
     let (PartialHeader::Long(long), _) = PartialHeader::read(&like.bytes, 8).unwrap() else { panic!() };

@@ -145,6 +145,7 @@ fn read_multipath<'a>(frame_type: u64, r: &mut Reader<'a>) -> Result<Frame<'a>, 
             Frame::ObservedAddress { seq, address: SocketAddr::from((ip, r.u16()?)) }
         }
         t::PATH_CIDS_BLOCKED => Frame::PathCidsBlocked { path: path_id(r)?, next_seq: r.varint()? },
+        t::RESET_STREAM_AT => read_reset_at(r)?,
         t::ACK_FREQUENCY => Frame::AckFrequency(AckFrequency {
             seq: r.varint()?,
             eliciting_threshold: r.varint()?,
@@ -182,6 +183,16 @@ fn read_stream_control<'a>(frame_type: u64, r: &mut Reader<'a>) -> Result<Frame<
         t::STREAMS_BLOCKED_UNI => Frame::StreamsBlocked { dir: Dir::Uni, limit: stream_count(r)? },
         _ => return Err("unknown frame type".into()),
     })
+}
+
+fn read_reset_at<'a>(r: &mut Reader<'a>) -> Result<Frame<'a>, Fault> {
+    let (stream, code) = (StreamId(r.varint()?), r.varint()?);
+    let (final_size, reliable_size) = (r.varint()?, r.varint()?);
+    // draft-ietf-quic-reliable-stream-reset-10 §4.
+    if reliable_size > final_size {
+        return Err("more bytes are reliable than the stream has".into());
+    }
+    Ok(Frame::ResetStreamAt { stream, code, final_size, reliable_size })
 }
 
 fn read_new_cid(r: &mut Reader<'_>, path: PathId, multipath: bool) -> Result<NewConnectionId, Fault> {

@@ -44,6 +44,14 @@ fn observed(out: &mut impl Sink, frame_type: u64, seq: u64, address: SocketAddr)
     out.bytes(&address.port().to_be_bytes());
 }
 
+fn close(out: &mut impl Sink, code: u64, frame_type: Option<u64>, reason: &[u8]) {
+    match frame_type {
+        Some(frame_type) => varints(out, &[types::CONNECTION_CLOSE, code, frame_type]),
+        None => varints(out, &[types::CONNECTION_CLOSE_APP, code]),
+    }
+    prefixed(out, reason);
+}
+
 fn prefixed(out: &mut impl Sink, bytes: &[u8]) {
     out.varint(bytes.len() as u64);
     out.bytes(bytes);
@@ -75,6 +83,9 @@ impl Frame<'_> {
             Frame::Ack(ref ack) => ack.emit(out),
             Frame::ResetStream { stream, code, final_size } => {
                 varints(out, &[t::RESET_STREAM, stream.0, code, final_size]);
+            }
+            Frame::ResetStreamAt { stream, code, final_size, reliable_size } => {
+                varints(out, &[t::RESET_STREAM_AT, stream.0, code, final_size, reliable_size]);
             }
             Frame::StopSending { stream, code } => varints(out, &[t::STOP_SENDING, stream.0, code]),
             Frame::Crypto { offset, data } => {
@@ -109,11 +120,7 @@ impl Frame<'_> {
             Frame::PathChallenge(data) => path_data(out, t::PATH_CHALLENGE, &data),
             Frame::PathResponse(data) => path_data(out, t::PATH_RESPONSE, &data),
             Frame::ConnectionClose { code, frame_type, reason } => {
-                match frame_type {
-                    Some(frame_type) => varints(out, &[t::CONNECTION_CLOSE, code, frame_type]),
-                    None => varints(out, &[t::CONNECTION_CLOSE_APP, code]),
-                }
-                prefixed(out, reason);
+                close(out, code, frame_type, reason);
             }
             Frame::HandshakeDone => out.varint(t::HANDSHAKE_DONE),
             Frame::Datagram { data } => {

@@ -14,8 +14,8 @@ use std::net::SocketAddr;
 
 pub const RESET_TOKEN_LEN: usize = 16;
 
-/// Every frame of RFC 9000, RFC 9221, draft-ietf-quic-multipath-21, draft-ietf-quic-address-discovery and
-/// draft-ietf-quic-ack-frequency.
+/// Every frame of RFC 9000, RFC 9221, draft-ietf-quic-multipath-21, draft-ietf-quic-address-discovery,
+/// draft-ietf-quic-ack-frequency and draft-ietf-quic-reliable-stream-reset.
 ///
 /// RFC 9000's ACK, NEW_CONNECTION_ID and RETIRE_CONNECTION_ID speak of path 0; their multipath forms parse into the
 /// same variants with `multipath: true`, because the machine treats them alike.
@@ -29,6 +29,13 @@ pub enum Frame<'a> {
         stream: StreamId,
         code: u64,
         final_size: u64,
+    },
+    /// draft-ietf-quic-reliable-stream-reset: a reset that comes after the first `reliable_size` bytes.
+    ResetStreamAt {
+        stream: StreamId,
+        code: u64,
+        final_size: u64,
+        reliable_size: u64,
     },
     StopSending {
         stream: StreamId,
@@ -122,6 +129,7 @@ impl Frame<'_> {
                 either(multipath, t::PATH_ACK, t::ACK) | u64::from(ecn.is_some())
             }
             Self::ResetStream { .. } => t::RESET_STREAM,
+            Self::ResetStreamAt { .. } => t::RESET_STREAM_AT,
             Self::StopSending { .. } => t::STOP_SENDING,
             Self::Crypto { .. } => t::CRYPTO,
             Self::NewToken { .. } => t::NEW_TOKEN,

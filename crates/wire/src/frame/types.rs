@@ -31,6 +31,8 @@ pub(super) const HANDSHAKE_DONE: u64 = 0x1e;
 /// draft-ietf-quic-ack-frequency §11.2.
 pub(super) const IMMEDIATE_ACK: u64 = 0x1f;
 pub(super) const ACK_FREQUENCY: u64 = 0xaf;
+/// draft-ietf-quic-reliable-stream-reset-10 §4.
+pub(super) const RESET_STREAM_AT: u64 = 0x24;
 pub(super) const DATAGRAM: u64 = 0x30;
 pub(super) const DATAGRAM_LEN: u64 = 0x31;
 pub(super) const PATH_ACK: u64 = 0x3e;

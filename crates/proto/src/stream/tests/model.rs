@@ -22,6 +22,10 @@ struct Out {
     /// The last write was not cut short, or an event came since.
     may: bool,
     end: Option<End>,
+    /// What has to arrive before the reset does.
+    reliable: u64,
+    /// It was reset with a reliable size.
+    partial: bool,
     delivered: bool,
 }
 
@@ -41,6 +45,8 @@ struct Accountant {
     max_streams: BTreeMap<StreamId, u64>,
     highest: BTreeMap<StreamId, u64>,
     reset: BTreeMap<StreamId, u64>,
+    /// Code, final size and reliable size of resets that come later.
+    reset_at: BTreeMap<StreamId, (u64, u64, u64)>,
 }
 
 impl Accountant {
@@ -79,6 +85,16 @@ impl Accountant {
             }
             Seen::Reset { id, size, .. } => {
                 assert_eq!(*self.reset.entry(id).or_insert(size), size, "{context}: final size of {id:?}");
+                if let Some((_, known, _)) = self.reset_at.get(&id) {
+                    assert_eq!(*known, size, "{context}: final size of {id:?}");
+                }
+                (id, size)
+            }
+            Seen::ResetAt { id, code, size, reliable } => {
+                let before = self.reset_at.insert(id, (code, size, reliable));
+                let (known_code, known_size, most) = before.unwrap_or((code, size, size));
+                assert_eq!((code, size), (known_code, known_size), "{context}: {id:?}");
+                assert!(reliable <= most, "{context}: {id:?}");
                 (id, size)
             }
             Seen::StreamDataBlocked(id, limit) => {
@@ -174,6 +190,7 @@ impl World {
                     max_streams: BTreeMap::new(),
                     highest: BTreeMap::new(),
                     reset: BTreeMap::new(),
+                    reset_at: BTreeMap::new(),
                 },
                 to_open: [rng.below(8), rng.below(8)],
                 may_open: [true; 2],
@@ -196,6 +213,7 @@ impl World {
         }
         world.sides[0].streams.on_peer_limits(&grants[1]);
         world.sides[1].streams.on_peer_limits(&grants[0]);
+        world.sides.iter_mut().for_each(|side| side.streams.allow_reset_at(true));
         world
     }
 
@@ -233,12 +251,16 @@ impl World {
                 StreamEvent::Available(dir) => side.may_open[usize::from(dir == Dir::Uni)] = true,
                 StreamEvent::Finished(id) => {
                     let out = side.out.get_mut(&id).unwrap();
-                    assert_eq!(out.end, Some(End::Fin), "{context}");
+                    assert!(out.partial || out.end == Some(End::Fin), "{context}: {out:?}");
                     assert!(!core::mem::replace(&mut out.delivered, true), "{context}: finished twice");
                 }
                 StreamEvent::Stopped(id, code) => {
                     let out = side.out.get_mut(&id).unwrap();
-                    assert!(matches!(out.end, None | Some(End::Fin)) && !out.delivered, "{context}: {out:?}");
+                    assert!(!out.delivered, "{context}: {out:?}");
+                    if core::mem::take(&mut out.partial) {
+                        continue;
+                    }
+                    assert!(matches!(out.end, None | Some(End::Fin)), "{context}: {out:?}");
                     out.end = Some(End::Stopped(code));
                 }
             }
@@ -268,14 +290,36 @@ impl World {
         }
     }
 
+    /// A reset that comes later is made to come earlier.
+    fn shrink(&mut self, side: usize, mischief: f64) {
+        let side = &mut self.sides[side];
+        for (&id, out) in side.out.iter_mut().filter(|(_, out)| out.reliable > 0) {
+            if self.rng.chance(mischief * 5.0) {
+                let size = self.rng.below(out.reliable * 2);
+                if side.streams.reset_at(id, 99, size).is_ok() {
+                    out.reliable = out.reliable.min(size);
+                }
+            }
+        }
+    }
+
     fn write(&mut self, side: usize, mischief: f64) {
+        self.shrink(side, mischief);
         let context = self.context.as_str();
         let side = &mut self.sides[side];
         for (&id, out) in side.out.iter_mut().filter(|(_, out)| out.end.is_none()) {
             if self.rng.chance(mischief) {
                 let code = self.rng.below(1 << 20);
-                if side.streams.reset(id, code).is_ok() {
+                let reliable =
+                    if self.rng.chance(0.5) { Some(self.rng.below(out.written + 1)) } else { None };
+                let done = match reliable {
+                    Some(size) => side.streams.reset_at(id, code, size),
+                    None => side.streams.reset(id, code),
+                };
+                if done.is_ok() {
                     out.end = Some(End::Reset(code));
+                    out.reliable = reliable.unwrap_or(0);
+                    out.partial = reliable.is_some();
                 }
                 continue;
             }
@@ -474,7 +518,9 @@ impl World {
                     (End::Fin, End::Fin) => assert!(input.read == out.target && out.delivered, "{why}"),
                     // All of it arrived before the reset did.
                     (End::Reset(_), End::Fin) => assert_eq!(input.read, out.target, "{why}"),
-                    (End::Reset(sent), End::Reset(got)) => assert_eq!(sent, got, "{why}"),
+                    (End::Reset(sent), End::Reset(got)) => {
+                        assert!(sent == got && input.read >= out.reliable, "{why}");
+                    }
                     (End::Stopped(got), End::Stopped(sent)) => assert_eq!(sent, got, "{why}"),
                     // Both gave up, or the reader too late.
                     (End::Reset(_), End::Stopped(_)) => {}
@@ -499,7 +545,7 @@ impl World {
 
 impl Out {
     const fn new(target: u64) -> Self {
-        Self { target, written: 0, may: true, end: None, delivered: false }
+        Self { target, written: 0, may: true, end: None, reliable: 0, partial: false, delivered: false }
     }
 }
 

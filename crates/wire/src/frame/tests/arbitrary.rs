@@ -5,7 +5,7 @@ use crate::cursor::{VARINT_MAX, Writer};
 use proptest::prelude::*;
 
 /// Kinds that [`Raw::frame`] knows.
-pub(super) const KINDS: usize = 40;
+pub(super) const KINDS: usize = 41;
 
 #[derive(Clone, Debug)]
 pub(super) struct Raw {
@@ -127,6 +127,7 @@ impl Raw {
             34 => Frame::PathsBlocked(path),
             35 => Frame::PathCidsBlocked { path, next_seq: a },
             36 => Frame::ImmediateAck,
+            38 => Frame::ResetStreamAt { stream, code: b, final_size: a.max(c), reliable_size: a.min(c) },
             37 => Frame::AckFrequency(AckFrequency {
                 seq: a,
                 eliciting_threshold: b,
@@ -136,7 +137,7 @@ impl Raw {
             kind => {
                 let (host, port) = (self.token, u16::from_be_bytes([self.token[0], self.token[1]]));
                 let v4: [u8; 4] = [host[2], host[3], host[4], host[5]];
-                let ip: std::net::IpAddr = if kind == 38 { v4.into() } else { host.into() };
+                let ip: std::net::IpAddr = if kind == 39 { v4.into() } else { host.into() };
                 Frame::ObservedAddress { seq: a, address: (ip, port).into() }
             }
         }

@@ -31,7 +31,7 @@ fn a_type_in_more_bytes_than_needed_is_a_violation() {
 
 #[test]
 fn unknown_types_are_encoding_errors() {
-    for frame_type in [0x20, 0x24, 0x2f, 0x32, 0x3d, 0x40, 0xae, 0xb0, 0x3e74, 0x3e7d, VARINT_MAX] {
+    for frame_type in [0x20, 0x23, 0x25, 0x2f, 0x32, 0x3d, 0x40, 0xae, 0xb0, 0x3e74, 0x3e7d, VARINT_MAX] {
         refused(&varints(&[frame_type, 0, 0, 0]), Code::FRAME_ENCODING_ERROR, frame_type);
     }
 }
@@ -54,6 +54,12 @@ fn more_streams_than_can_be_numbered_are_refused() {
         assert!(read_all(&varints(&[frame_type, 1 << 60])).is_ok());
         refused(&varints(&[frame_type, (1 << 60) + 1]), Code::FRAME_ENCODING_ERROR, frame_type);
     }
+}
+
+#[test]
+fn no_more_is_reliable_than_the_stream_has() {
+    assert!(read_all(&varints(&[0x24, 4, 1, 9, 9])).is_ok());
+    refused(&varints(&[0x24, 4, 1, 9, 10]), Code::FRAME_ENCODING_ERROR, 0x24);
 }
 
 #[test]
