@@ -172,8 +172,9 @@ fn both_links_cut_for_five_seconds_and_back_are_both_used_again() {
 #[test]
 fn a_link_added_after_the_only_one_was_removed_takes_the_data_over() {
     for host_knows in [true, false] {
-        let mut w = World::seeded(11).link("old", "50mbit/20ms").link("new", "30mbit/40ms").build();
-        let sent = [w.send(Side::Server, 10_000_000), w.send(Side::Client, 3_000_000)];
+        let mut w = World::seeded(14).link("old", "50mbit/20ms").link("new", "30mbit/40ms").build();
+        // Enough for both ends to have something in flight when the link goes: only that shows a path to be silent.
+        let sent = [w.send(Side::Server, 10_000_000), w.send(Side::Client, 8_000_000)];
         w.run_for(secs(1));
         if host_knows {
             w.remove_link("old");

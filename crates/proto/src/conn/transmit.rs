@@ -120,7 +120,7 @@ impl Connection {
         let path = self.paths.first()?;
         let limit = usize::try_from(path.allowance()).unwrap_or(usize::MAX).min(usize::from(MTU_BASE));
         let room = path.recovery.window_left() >= u64::from(MTU_BASE);
-        let mut len = 0;
+        let (mut len, mut asks) = (0, false);
         for (i, &level) in wanting.iter().enumerate() {
             let state = self.handshake.level(level)?;
             let probing = state.space.probes > 0;
@@ -138,10 +138,14 @@ impl Connection {
                 conn.fill_level(now, level, eliciting, frames);
             });
             len += size.unwrap_or(0);
+            asks |= eliciting && size.is_some();
             if size.is_some() && level == LevelId::Handshake && self.role.is_client() {
                 // RFC 9001 §4.9.1: the first Handshake packet sent ends Initial for a client.
                 self.discard_level(LevelId::Initial);
             }
+        }
+        if asks {
+            self.mark_eliciting_sent(now);
         }
         (len > 0).then(|| self.finish_urgent(now, 0, len))
     }
@@ -201,6 +205,7 @@ impl Connection {
         let size = self.short_packet(slot, now, &mut out[..limit], |conn, frames| {
             conn.fill_own(now, slot, frames, limit)
         })?;
+        self.mark_eliciting_sent(now);
         let mut transmit = self.finish_marked(now, slot, size);
         transmit.tag.first = first;
         transmit.tag.count = 1;
@@ -465,6 +470,7 @@ impl Connection {
             room
         })?;
         self.paths[slot].mtu.on_probe_sent();
+        self.mark_eliciting_sent(now);
         let mut transmit = self.finish_marked(now, slot, written);
         transmit.urgent = false;
         transmit.tag.first = first;
@@ -508,7 +514,6 @@ impl Connection {
 
     /// The frame around one datagram that waits for nothing.
     fn finish_urgent(&mut self, now: Time, slot: usize, len: usize) -> Transmit {
-        self.mark_eliciting_sent(now);
         let path = &mut self.paths[slot];
         path.on_datagram_sent(now, len as u64, 1);
         let tag = Tag { path: path.id, first: 0, count: 0, credit: false };
@@ -533,6 +538,7 @@ impl Connection {
         Transmit { ecn, ..self.finish_urgent(now, slot, len) }
     }
 
+    /// RFC 9000 §10.1: of what is sent, only that which asks for an answer restarts the idle timer; an ACK alone does not.
     pub(super) const fn mark_eliciting_sent(&mut self, now: Time) {
         if !self.idle.sent_since_heard {
             self.idle.sent_since_heard = true;

@@ -9,9 +9,19 @@ use mpquic_wire::{Code, Frame, TransportParameters};
 const ORDER: AckFrequency =
     AckFrequency { seq: 0, eliciting_threshold: 4, max_ack_delay: 8000, reordering_threshold: 3 };
 
+/// The search begins with the first data. Over before a story does, it sends nothing in between: neither packets that
+/// draw acknowledgements of forged numbers, nor such as are counted.
+fn search_the_mtu(duo: &mut Duo) {
+    duo.wait(ms(200));
+    let id = duo.connection().open(Dir::Uni).unwrap();
+    duo.connection().write(id, b"x").unwrap();
+    duo.wait(ms(1000));
+    assert_eq!(duo.connection().path_stats().next().unwrap().mtu, 1452);
+}
+
 fn connected(client: TransportConfig) -> (Duo, Packet) {
     let mut duo = Duo::unlike(client, TransportConfig::default(), Default::default());
-    duo.wait(ms(200));
+    search_the_mtu(&mut duo);
     let id = duo.connection().open(Dir::Uni).unwrap();
     duo.connection().write(id, b"where packets go").unwrap();
     let like = duo.client_says().into_iter().find(Packet::is_short).unwrap();
@@ -73,9 +83,11 @@ fn an_order_holds_for_every_path() {
     for _ in 0..20 {
         duo.wait_alone(ms(30));
         let (up, down) = (duo.client_says(), duo.server_says());
-        duo.tell_server(up);
+        // An answer on the first path would tell the client of forged numbers.
+        duo.tell_server(up.into_iter().filter(|p| p.tuple.local == local));
         duo.tell_client(down);
     }
+    assert_eq!((duo.client_ended(), duo.server_ended()), (None, None));
     let mut answers = Vec::new();
     for pn in 1000..1010 {
         duo.tell_server([Duo::forge(&first, Role::Client, path, pn, &[Frame::Ping])]);
@@ -109,7 +121,7 @@ fn transfer(config: TransportConfig, how: Option<fn(&mut TransportParameters)>) 
         Some(how) => Duo::meddling(config.clone(), config, Role::Server, how),
         None => Duo::with(config, Default::default()),
     };
-    duo.wait(ms(200));
+    search_the_mtu(&mut duo);
     let id = duo.connection().open(Dir::Uni).unwrap();
     let (data, mut written) = (vec![7; 10_000_000], 0);
     let (mut up, mut down) = (std::collections::VecDeque::new(), std::collections::VecDeque::new());

@@ -231,6 +231,37 @@ fn the_idle_timeout_is_never_shorter_than_three_ptos() {
 }
 
 #[test]
+fn an_acknowledgement_alone_neither_restarts_the_idle_timer_nor_keeps_what_follows_from_it() {
+    let config = TransportConfig { max_idle_timeout: ms(2000), ..TransportConfig::default() };
+    for speaks in [false, true] {
+        let mut duo = Duo::with(config.clone(), Admission::default());
+        duo.wait(ms(100));
+        let id = duo.server_connection().open(Dir::Uni).unwrap();
+        duo.server_connection().write(id, b"heard").unwrap();
+        duo.wait(ms(1000));
+        duo.server_connection().write(id, b"heard").unwrap();
+        let down = duo.server_says();
+        duo.tell_client(down);
+        // From here on nothing arrives any more; the ACK is late by at most max_ack_delay.
+        for _ in 0..10 {
+            duo.wait_alone(ms(10));
+            let _lost = duo.client_says();
+        }
+        duo.wait_alone(ms(1850));
+        assert_eq!(duo.client_ended(), None);
+        if speaks {
+            let id = duo.connection().open(Dir::Uni).unwrap();
+            duo.connection().write(id, b"lost").unwrap();
+            assert!(!duo.client_says().is_empty());
+            duo.wait_alone(ms(1950));
+            assert_eq!(duo.client_ended(), None, "the timer began anew");
+        }
+        duo.wait_alone(ms(51));
+        assert_eq!(duo.client_ended(), Some(&CloseReason::IdleTimeout), "{speaks}");
+    }
+}
+
+#[test]
 fn what_arrives_and_the_first_thing_said_after_it_restart_the_idle_timer_and_nothing_else() {
     let config = TransportConfig { max_idle_timeout: ms(2000), ..TransportConfig::default() };
     let mut duo = Duo::with(config, Admission::default());

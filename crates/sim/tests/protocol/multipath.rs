@@ -131,6 +131,9 @@ fn a_lone_acknowledgement_from_a_new_port_earns_the_client_a_challenge() {
     let mut duo = Duo::new();
     duo.wait(ms(200));
     let id = duo.server_connection().open(Dir::Uni).unwrap();
+    // The first data begins the search for the MTU, which is over before the ACK.
+    duo.server_connection().write(id, &[1; 1000]).unwrap();
+    duo.wait(ms(1000));
     duo.server_connection().write(id, &[1; 4000]).unwrap();
     let down = duo.server_says();
     duo.tell_client(down);
