@@ -248,12 +248,14 @@ fn an_acknowledgement_alone_neither_restarts_the_idle_timer_nor_keeps_what_follo
             let _lost = duo.client_says();
         }
         duo.wait_alone(ms(1850));
+        assert!(duo.client_says().is_empty());
         assert_eq!(duo.client_ended(), None);
         if speaks {
             let id = duo.connection().open(Dir::Uni).unwrap();
             duo.connection().write(id, b"lost").unwrap();
             assert!(!duo.client_says().is_empty());
             duo.wait_alone(ms(1950));
+            let _probes = duo.client_says();
             assert_eq!(duo.client_ended(), None, "the timer began anew");
         }
         duo.wait_alone(ms(51));
