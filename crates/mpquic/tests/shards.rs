@@ -11,6 +11,7 @@ use mpquic::{
 use relay::Relay;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -22,6 +23,13 @@ const SHARDS: u16 = 4;
 
 fn any() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
+}
+
+/// An address for one server alone: its datagrams are counted, so nobody else's may find their way there.
+fn own() -> SocketAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    SocketAddr::from(([127, high | 0x80, low, NEXT.fetch_add(1, Ordering::Relaxed)], 0))
 }
 
 fn threads(shards: u16, kernel_steering: bool) -> Threads {
@@ -36,7 +44,7 @@ struct World {
 
 impl World {
     fn new(server: Threads, client: &Threads, transport: TransportConfig) -> Self {
-        Self::with_secret(server, client, transport, any(), [7; 32])
+        Self::with_secret(server, client, transport, own(), [7; 32])
     }
 
     fn with_secret(
