@@ -9,4 +9,4 @@ if [ "$ROLE" == "client" ]; then
     /wait-for-it.sh sim:57832 -s -t 30
 fi
 
-exec /usr/local/bin/mpquic-interop
+exec /usr/local/bin/mpquic-interop-endpoint

@@ -182,7 +182,7 @@ mod tests {
             cell("v2", "server", Outcome::Failed { milliseconds: 1, why: "it broke".into() }),
         ];
         let expected = "\
-            case         peer     peer\n          \
+            case         peer     peer\n           \
                        client   server\n\
             handshake    7 ms  12.34 s\n\
             v2              -   FAILED\n\

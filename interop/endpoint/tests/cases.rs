@@ -251,7 +251,7 @@ fn goodput() {
 #[test]
 fn an_unknown_case_ends_with_127_in_both_roles() {
     for role in ["client", "server"] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mpquic-interop"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mpquic-interop-endpoint"));
         command.env("ROLE", role).env("TESTCASE", "flying-carpet").stderr(Stdio::null());
         assert_eq!(command.status().unwrap().code(), Some(127));
     }
@@ -260,7 +260,7 @@ fn an_unknown_case_ends_with_127_in_both_roles() {
 #[test]
 fn a_client_that_cannot_have_its_file_ends_with_1() {
     // Nobody listens on the discard port, and there are no certificates either.
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mpquic-interop"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mpquic-interop-endpoint"));
     command.env("ROLE", "client").env("TESTCASE", "transfer").env("REQUESTS", "https://127.0.0.1:9/file");
     command.env("CERTS", "/nonexistent").stderr(Stdio::null());
     assert_eq!(command.status().unwrap().code(), Some(1));

@@ -43,6 +43,20 @@ fn a_path_that_carries_marks_is_marked_for_good() {
     assert_eq!(unmarked, 0);
 }
 
+/// ECT(1) promises a response that none of our controllers gives.
+#[test]
+fn no_packet_claims_to_be_scalable() {
+    let mut duo = Duo::new();
+    for _ in 0..50 {
+        let (up, down) = (duo.client_says(), duo.server_says());
+        assert!(up.iter().chain(&down).all(|p| matches!(p.ecn, Ecn::NotEct | Ecn::Ect0)));
+        duo.tell_server(up);
+        duo.tell_client(down);
+        duo.wait_alone(ms(5));
+    }
+    assert!(first_path(&mut duo).ecn, "marking was tried");
+}
+
 #[test]
 fn a_path_that_bleaches_marks_is_found_out() {
     let mut duo = connected();

@@ -106,6 +106,30 @@ fn long_headers_draw_no_reset() {
     assert!(duo.server_says().is_empty());
 }
 
+/// Whoever got its token from us could end a connection that is none of its business.
+#[test]
+fn nothing_that_names_a_living_or_closing_connection_draws_its_reset() {
+    let (mut duo, packet) = connected();
+    let token = PlainCrypto.reset_token(&packet.bytes[1..9]);
+    for len in 21..packet.bytes.len() {
+        for (first, peer) in [(0x40, packet.tuple.local), (0x7f, "203.0.113.66:6".parse().unwrap())] {
+            let mut bytes = packet.bytes[..len].to_vec();
+            bytes[0] = first;
+            bytes[len - 1] ^= 1;
+            let forged = Packet { bytes, tuple: FourTuple { local: peer, ..packet.tuple }, ..packet.clone() };
+            let said = answer(&mut duo, forged);
+            assert!(!said.iter().any(|p| p.bytes.ends_with(&token)), "{len} bytes");
+        }
+    }
+    assert_eq!(duo.server.counters().resets_sent, 0);
+    let now = duo.now;
+    duo.server_connection().close(now, 1, b"no");
+    duo.server_says();
+    let said = answer(&mut duo, packet);
+    assert!(!said.iter().any(|p| p.bytes.ends_with(&token)));
+    assert_eq!(duo.server.counters().resets_sent, 0);
+}
+
 fn reset_for(tuple: FourTuple, token: [u8; 16]) -> Packet {
     let mut bytes = vec![0x5a; 25];
     bytes.extend(token);

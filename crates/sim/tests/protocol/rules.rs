@@ -359,6 +359,23 @@ fn the_last_path_given_up_by_the_peer_ends_the_connection() {
 }
 
 #[test]
+fn the_reason_of_a_close_may_be_anything_and_is_shown_as_harmless_text() {
+    let reason = b"\xff\xfe\x1b[2J\n\0";
+    for frame_type in [Some(0), None] {
+        let (mut duo, mut hostile, like) = siege(TransportConfig::default());
+        let close = Frame::ConnectionClose { code: 0, frame_type, reason };
+        tell(&mut duo, &mut hostile, &like, &written(&[close]));
+        let ended = duo.server_ended().cloned().unwrap();
+        let told = match &ended {
+            CloseReason::PeerApplication { reason, .. } | CloseReason::PeerTransport { reason, .. } => reason,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(told, reason, "as it came");
+        assert!(!ended.to_string().contains(char::is_control), "{:?}", ended.to_string());
+    }
+}
+
+#[test]
 fn another_host_starts_afresh_and_another_port_does_not() {
     for (moved, afresh) in [("198.51.100.7:9", false), ("198.51.100.8:4000", true)] {
         let mut duo = Duo::new();

@@ -226,7 +226,7 @@ impl World {
 
 /// The binary with the runner's variables and no others of ours.
 pub(crate) fn command(role: &str, case: &str, folders: &[(&str, &PathBuf)], key_log: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mpquic-interop"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mpquic-interop-endpoint"));
     command.env("ROLE", role).env("TESTCASE", case).env("SSLKEYLOGFILE", key_log);
     for (name, folder) in folders {
         command.env(name, folder);
