@@ -11,6 +11,7 @@ use crate::path::{Path, PathSetup, Validation};
 use mpquic_base::{Cid, Duration, Ecn, FourTuple, PathId, Role, Time};
 use mpquic_wire::frame::RESET_TOKEN_LEN;
 use mpquic_wire::header::{FIXED_BIT, Long, LongKind, PartialHeader, Short, short_dcid};
+use std::net::SocketAddr;
 
 /// Packets kept for keys that are still to come, and the largest one worth keeping.
 const STASH_MAX: usize = 10;
@@ -53,6 +54,10 @@ pub(super) struct Opened {
 impl Connection {
     /// Takes in one datagram; it is decrypted where it lies.
     pub(crate) fn receive(&mut self, now: Time, arrival: Arrival, datagram: &mut [u8]) {
+        // RFC 9000 §9: a client drops what comes from an address that is not its server's.
+        if self.role.is_client() && !self.knows_server(arrival.tuple.peer) {
+            return;
+        }
         self.counters.datagrams_received += 1;
         self.rested = false;
         if let Some(slot) = self.slot(arrival.path) {
@@ -103,6 +108,12 @@ impl Connection {
             }
         }
         self.unstash(now);
+    }
+
+    fn knows_server(&self, peer: SocketAddr) -> bool {
+        let probed = |path: &Path| path.probe.as_ref().is_some_and(|probe| probe.tuple.peer == peer);
+        self.paths.iter().any(|path| path.tuple.peer == peer || probed(path))
+            || self.preferred_addresses().any(|address| address == peer)
     }
 
     fn receive_long(&mut self, now: Time, arrival: Arrival, long: &Long, packet: &mut [u8], whole: usize) {

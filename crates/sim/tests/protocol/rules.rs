@@ -376,6 +376,21 @@ fn the_reason_of_a_close_may_be_anything_and_is_shown_as_harmless_text() {
 }
 
 #[test]
+fn a_client_reads_nothing_that_comes_from_an_address_it_does_not_know() {
+    let mut duo = Duo::new();
+    duo.wait(ms(300));
+    let id = duo.server_connection().open(Dir::Uni).unwrap();
+    duo.server_connection().write(id, b"from elsewhere").unwrap();
+    let said = duo.server_says();
+    let elsewhere: std::net::SocketAddr = "203.0.113.9:443".parse().unwrap();
+    let shift = |p: &Packet| Packet { tuple: FourTuple { local: elsewhere, ..p.tuple }, ..p.clone() };
+    duo.tell_client(said.iter().map(shift));
+    assert_eq!(duo.connection().accept(Dir::Uni), None);
+    duo.tell_client(said);
+    assert_eq!(duo.connection().accept(Dir::Uni), Some(id), "nothing of it was used up");
+}
+
+#[test]
 fn another_host_starts_afresh_and_another_port_does_not() {
     for (moved, afresh) in [("198.51.100.7:9", false), ("198.51.100.8:4000", true)] {
         let mut duo = Duo::new();
