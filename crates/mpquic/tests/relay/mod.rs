@@ -25,7 +25,8 @@ impl Relay {
         let passed_on = Arc::new(AtomicU64::new(0));
         let (change, changes) = mpsc::channel(1);
         let back = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let wires = Wires { front, back, server, client: None, passed_on: Arc::clone(&passed_on) };
+        let (former, client, count) = (Vec::new(), None, Arc::clone(&passed_on));
+        let wires = Wires { front, back, former, server, client, passed_on: count };
         tokio::spawn(wires.carry(changes));
         Self { address, passed_on, change }
     }
@@ -60,6 +61,8 @@ impl Relay {
 struct Wires {
     front: UdpSocket,
     back: UdpSocket,
+    /// Kept, so that what is still on its way there does not reach another relay.
+    former: Vec<UdpSocket>,
     server: SocketAddr,
     client: Option<SocketAddr>,
     passed_on: Arc<AtomicU64>,
@@ -72,7 +75,8 @@ impl Wires {
             tokio::select! {
                 change = changes.recv() => match change {
                     Some((Change::Rebind, done)) => {
-                        self.back = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                        let next = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                        self.former.push(core::mem::replace(&mut self.back, next));
                         done.send(()).ok();
                     }
                     Some((Change::Aim(server), done)) => {
@@ -81,14 +85,14 @@ impl Wires {
                     }
                     None => return,
                 },
-                Ok((len, client)) = self.front.recv_from(&mut up) => {
-                    self.client = Some(client);
-                    if self.back.send_to(&up[..len], self.server).await.is_ok() {
+                Ok((len, from)) = self.front.recv_from(&mut up) => {
+                    let ours = *self.client.get_or_insert(from) == from;
+                    if ours && self.back.send_to(&up[..len], self.server).await.is_ok() {
                         self.passed_on.fetch_add(1, Ordering::Relaxed);
                     }
                 }
-                Ok((len, _)) = self.back.recv_from(&mut down) => {
-                    if let Some(client) = self.client {
+                Ok((len, from)) = self.back.recv_from(&mut down) => {
+                    if let Some(client) = self.client.filter(|_| from == self.server) {
                         self.front.send_to(&down[..len], client).await.ok();
                     }
                 }
