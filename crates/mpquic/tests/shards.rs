@@ -68,6 +68,10 @@ impl World {
         self.server.local_addrs()[0]
     }
 
+    async fn relay(&self) -> Relay {
+        Relay::between(self.client.local_addrs()[0], self.address()).await
+    }
+
     async fn dial(&self, peer: SocketAddr) -> Connection {
         let local = self.client.local_addrs()[0];
         in_time(self.client.connect(&self.config, "localhost", local, peer)).await.unwrap()
@@ -123,7 +127,7 @@ async fn two_hundred_wanderers(kernel_steering: bool) {
     serve(&world.server);
     let (mut relays, mut connections) = (Vec::new(), Vec::new());
     for _ in 0..200 {
-        let relay = Relay::to(world.address()).await;
+        let relay = world.relay().await;
         connections.push(world.dial(relay.address()).await);
         relays.push(relay);
     }
@@ -258,7 +262,7 @@ async fn a_stateless_reset_finds_the_shard_of_its_connection() {
     }
     all_echo(&connections).await;
     // The server vanishes without a word, and another life of it, with the same secret, has its address.
-    let relay = Relay::to(world.address()).await;
+    let relay = world.relay().await;
     let lost = world.dial(relay.address()).await;
     echo(&lost, 100).await;
     let reborn = World::with_secret(one, &many, TransportConfig::default(), any(), [7; 32]);

@@ -19,14 +19,14 @@ enum Change {
 }
 
 impl Relay {
-    pub(crate) async fn to(server: SocketAddr) -> Self {
+    pub(crate) async fn between(client: SocketAddr, server: SocketAddr) -> Self {
         let front = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = front.local_addr().unwrap();
         let passed_on = Arc::new(AtomicU64::new(0));
         let (change, changes) = mpsc::channel(1);
         let back = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let (former, client, count) = (Vec::new(), None, Arc::clone(&passed_on));
-        let wires = Wires { front, back, former, server, client, passed_on: count };
+        let wires =
+            Wires { front, back, former: Vec::new(), server, client, passed_on: Arc::clone(&passed_on) };
         tokio::spawn(wires.carry(changes));
         Self { address, passed_on, change }
     }
@@ -64,7 +64,7 @@ struct Wires {
     /// Kept, so that what is still on its way there does not reach another relay.
     former: Vec<UdpSocket>,
     server: SocketAddr,
-    client: Option<SocketAddr>,
+    client: SocketAddr,
     passed_on: Arc<AtomicU64>,
 }
 
@@ -85,15 +85,15 @@ impl Wires {
                     }
                     None => return,
                 },
+                // Ports come back into use: what others still send to their last owner is not for these two.
                 Ok((len, from)) = self.front.recv_from(&mut up) => {
-                    let ours = *self.client.get_or_insert(from) == from;
-                    if ours && self.back.send_to(&up[..len], self.server).await.is_ok() {
+                    if from == self.client && self.back.send_to(&up[..len], self.server).await.is_ok() {
                         self.passed_on.fetch_add(1, Ordering::Relaxed);
                     }
                 }
                 Ok((len, from)) = self.back.recv_from(&mut down) => {
-                    if let Some(client) = self.client.filter(|_| from == self.server) {
-                        self.front.send_to(&down[..len], client).await.ok();
+                    if from == self.server {
+                        self.front.send_to(&down[..len], self.client).await.ok();
                     }
                 }
             }
