@@ -48,6 +48,20 @@ fn loss_on_one_path_leaves_the_other_window_alone() {
 }
 
 #[test]
+fn a_window_that_only_the_pacer_keeps_from_being_full_still_grows() {
+    for controller in ["cubic", "newreno", "bbr"] {
+        let entry = mpquic_policy::Entry::find(mpquic_policy::cc::ALL, controller).unwrap();
+        let mut w = World::seeded(15).link("a", "100mbit/40ms").config(|c| c.set_controller(entry)).connect();
+        w.send(Side::Server, 30_000_000);
+        let first = w.server_path("a").window;
+        w.run_for(ms(1000));
+        let later = w.server_path("a");
+        // A round trip holds 1 MB: paced, the window was never full before its end.
+        assert!(later.window >= 900_000 && first < 50_000, "{controller}: {first}, then {}", later.window);
+    }
+}
+
+#[test]
 fn a_cut_fast_link_costs_no_byte_and_little_time() {
     let mut w = World::seeded(5).link("lte", "40mbit/35ms").link("fibre", "200mbit/8ms").connect();
     let sent = w.send(Side::Server, 30_000_000);

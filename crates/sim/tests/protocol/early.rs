@@ -79,6 +79,23 @@ fn what_was_written_early_arrives_with_the_first_flight() {
 }
 
 #[test]
+fn with_the_keys_of_1_rtt_nothing_is_said_early_any_more() {
+    let (mut duo, _) = returning(true);
+    let first = duo.client_says();
+    assert!(first.iter().any(is_early));
+    duo.tell_server(first);
+    let flight = duo.server_says();
+    duo.tell_client(flight);
+    let id = duo.connection().open(Dir::Uni).unwrap();
+    duo.connection().write(id, b"and more").unwrap();
+    let said = duo.client_says();
+    assert!(said.iter().any(Packet::is_short) && !said.iter().any(is_early));
+    // What is lost of the first flight is not said early again either.
+    duo.wait_alone(ms(2000));
+    assert!(!duo.client_says().iter().any(is_early));
+}
+
+#[test]
 fn a_server_answers_early_data_before_it_has_heard_the_end_of_the_handshake() {
     let (mut duo, _) = returning(true);
     let asked = duo.connection().open(Dir::Bi).unwrap();

@@ -2,8 +2,11 @@
 
 use crate::rig::{Duo, Packet, client_address, ms};
 use mpquic_base::{PathId, Role};
+use mpquic_proto::crypto::InitialCrypto;
 use mpquic_proto::{Admission, CloseReason, Event, RetryPolicy, TransportConfig};
-use mpquic_wire::{Code, Frame};
+use mpquic_sim::crypto::PlainCrypto;
+use mpquic_wire::header::PartialHeader;
+use mpquic_wire::{Code, Frame, Reader};
 
 /// The client's first flight, the server's Retry, and the client's answer to it.
 fn sent_around() -> (Duo, Vec<Packet>) {
@@ -17,6 +20,27 @@ fn sent_around() -> (Duo, Vec<Packet>) {
     (duo, second)
 }
 
+/// What an Initial of a client carries in CRYPTO frames; its keys are those of the ID that it goes to.
+fn hello_in(packet: &Packet) -> Vec<u8> {
+    let (PartialHeader::Long(long), len) = PartialHeader::read(&packet.bytes, 8).unwrap() else { panic!() };
+    let (mut bytes, pn_at) = (packet.bytes[..len].to_vec(), long.pn_offset);
+    let keys = PlainCrypto.initial_keys(long.version, &long.dcid, Role::Client).local;
+    let (first, rest) = bytes.split_first_mut().unwrap();
+    keys.header.unprotect(&packet.bytes[pn_at + 4..pn_at + 20], first, &mut rest[pn_at - 1..pn_at + 3]);
+    let pn_len = usize::from(*first & 3) + 1;
+    let (header, payload) = bytes.split_at_mut(pn_at + pn_len);
+    let pn = header[pn_at..].iter().fold(0, |pn, byte| pn << 8 | u64::from(*byte));
+    let len = keys.packet.open(PathId::ZERO, pn, header, payload).expect("keys of the ID that it goes to");
+    let (mut reader, mut hello) = (Reader::new(&payload[..len]), Vec::new());
+    while !reader.is_empty() {
+        if let Frame::Crypto { offset, data } = Frame::read(&mut reader).unwrap() {
+            assert_eq!(usize::try_from(offset), Ok(hello.len()), "in order");
+            hello.extend_from_slice(data);
+        }
+    }
+    hello
+}
+
 fn is_invalid_token(reason: Option<&CloseReason>) -> bool {
     matches!(reason, Some(CloseReason::PeerTransport { code: Code::INVALID_TOKEN, .. }))
 }
@@ -27,6 +51,20 @@ fn a_client_that_answers_a_retry_is_let_in() {
     duo.wait(ms(100));
     assert!(duo.is_connected(), "{:?}", duo.client_ended());
     assert_eq!((duo.server.counters().retries, duo.server.counters().accepted), (1, 1));
+}
+
+#[test]
+fn after_a_retry_the_hello_is_the_same_under_the_keys_of_the_new_id() {
+    let mut duo = Duo::retrying(RetryPolicy::Always);
+    let first = duo.client_says();
+    duo.tell_server(first.clone());
+    let retry = duo.server_says();
+    duo.tell_client(retry);
+    let second = duo.client_says();
+    assert_ne!(first[0].bytes[6..14], second[0].bytes[6..14], "another ID");
+    let hello = hello_in(&first[0]);
+    assert!(!hello.is_empty());
+    assert_eq!(hello, hello_in(&second[0]));
 }
 
 #[test]

@@ -235,6 +235,88 @@ fn initial_packets_mean_nothing_once_the_client_was_heard_in_a_handshake_packet(
 }
 
 #[test]
+fn a_close_in_the_middle_of_the_handshake_is_heard_by_who_has_the_first_keys_alone() {
+    for kind in [LongKind::Initial, LongKind::Handshake] {
+        let mut half = Half::new();
+        let wrong = half.client_packet(kind, 40, &written(&[Frame::MaxData(7)]));
+        half.duo.tell_server([wrong]);
+        let said = half.duo.server_says();
+        // Without the server's flight, the client knows no keys but those of Initial packets.
+        half.duo.tell_client(said);
+        let told = half.duo.client_ended();
+        let heard = matches!(told, Some(CloseReason::PeerTransport { code: Code::PROTOCOL_VIOLATION, .. }));
+        // Who sent a Handshake packet has its keys: there the server need not say it in an Initial.
+        assert_eq!(heard, kind == LongKind::Initial, "{kind:?}: {told:?}");
+    }
+}
+
+#[test]
+fn handshake_packets_mean_nothing_once_the_handshake_is_confirmed() {
+    let mut half = Half::new();
+    let Ok((PartialHeader::Long(server), _)) = PartialHeader::read(&half.flight[0].bytes, 8) else {
+        panic!("an Initial")
+    };
+    let flight = core::mem::take(&mut half.flight);
+    let like = flight[0].clone();
+    half.duo.tell_client(flight);
+    half.duo.wait(ms(300));
+    let wrong = written(&[Frame::MaxData(7)]);
+    for (from, dcid, scid) in [(Role::Client, server.scid, half.scid), (Role::Server, half.scid, server.scid)]
+    {
+        let keys = PlainCrypto::handshake(from).local;
+        let (kind, version) = (LongKind::Handshake, VERSION_1);
+        let header = LongHeader { kind, version, dcid, scid, token: &[], pn: 50, pn_len: 4 };
+        let bytes = seal_long(&header, &keys, &wrong);
+        if from.is_client() {
+            half.duo.tell_server([Packet { bytes, ..half.first.clone() }]);
+        } else {
+            half.duo.tell_client([Packet { bytes, ..like.clone() }]);
+        }
+    }
+    half.duo.wait(ms(300));
+    assert!(half.duo.is_connected());
+    assert_eq!((half.duo.client_ended(), half.duo.server_ended()), (None, None));
+}
+
+#[test]
+fn keys_that_go_take_their_bytes_out_of_flight_and_leave_the_window() {
+    let mut half = Half::new();
+    let path = |half: &mut Half| half.duo.connection().path_stats().next().unwrap();
+    let before = path(&mut half);
+    // A second Initial that nobody will ever acknowledge.
+    half.duo.wait_alone(ms(1100));
+    let again = half.duo.client_says();
+    assert!(again[0].bytes[0] & 0xb0 == 0x80 && path(&mut half).in_flight > before.in_flight);
+    let flight = core::mem::take(&mut half.flight);
+    half.duo.tell_client(flight);
+    half.duo.wait(ms(100));
+    assert!(half.duo.is_connected());
+    let after = path(&mut half);
+    assert_eq!((after.in_flight, after.packets_lost), (0, 0));
+    assert!(after.window >= before.window, "{} and {}", before.window, after.window);
+}
+
+#[test]
+fn an_answer_that_comes_by_another_path_proves_the_path_of_its_challenge() {
+    let (mut duo, mut hostile, like) = siege(TransportConfig::default());
+    let now = duo.now;
+    let local = "198.51.100.7:9".parse().unwrap();
+    duo.connection().open_path(now, FourTuple { local, peer: server_address() }, false).unwrap();
+    let opening = duo.client_says();
+    opening.iter().for_each(|p| hostile.on_own(&p.bytes));
+    duo.tell_server(opening);
+    duo.server_says().iter().for_each(|p| hostile.on_heard(&p.bytes));
+    let second = |duo: &mut Duo| duo.server_connection().path_stats().nth(1).unwrap();
+    assert!(!second(&mut duo).validated);
+    let (path, data) = *hostile.challenges.last().unwrap();
+    assert_eq!(path, PathId(1));
+    tell(&mut duo, &mut hostile, &like, &written(&[Frame::PathResponse([1; 8])]));
+    assert!(!second(&mut duo).validated);
+    tell(&mut duo, &mut hostile, &like, &written(&[Frame::PathResponse(data)]));
+    assert!(second(&mut duo).validated);
+}
+
+#[test]
 fn a_first_destination_id_of_less_than_eight_bytes_is_ignored() {
     let half = Half::new();
     for len in 0..=8usize {
