@@ -103,8 +103,8 @@ pub struct Connection {
     read_since_tune: bool,
     /// Packets for keys that do not exist yet.
     stash: Vec<receive::Stashed>,
-    /// Initial packets of the peer were taken in: its source ID is settled.
-    peer_cid_known: bool,
+    /// The ID that the peer chose for itself, once an Initial packet of it was taken in.
+    peer_scid: Option<Cid>,
     counters: ConnectionCounters,
     /// Bytes of packets whose stream data went over a second path too.
     doubled: u64,

@@ -45,7 +45,7 @@ impl From<Retry<'_>> for RetryCopy {
 impl Connection {
     /// RFC 9000 §17.2.5.2: one Retry per attempt, and none once the server was heard.
     pub(super) fn on_retry(&mut self, retry: RetryCopy) {
-        let first = !self.peer_cid_known && self.retry_scid.is_none();
+        let first = self.peer_scid.is_none() && self.retry_scid.is_none();
         let Some(attempt) = self.attempt.as_ref().filter(|_| first && retry.version == self.version) else {
             return;
         };
@@ -71,7 +71,7 @@ impl Connection {
 
     pub(super) fn on_version_negotiation(&mut self, scid: Option<Cid>, versions: &[u32]) {
         // RFC 9000 §6.2: ignored once anything else was heard, and if it lists the version we speak.
-        let first = !self.peer_cid_known && self.retry_scid.is_none() && scid == Some(self.first_dcid);
+        let first = self.peer_scid.is_none() && self.retry_scid.is_none() && scid == Some(self.first_dcid);
         let Some(attempt) = self.attempt.as_mut().filter(|_| first && !versions.contains(&self.version))
         else {
             return;

@@ -133,10 +133,7 @@ impl Connection {
             }
         }
         // RFC 9000 §7.2: once the peer's ID is known, packets under another one are dropped.
-        if self.peer_cid_known
-            && self.cids.peer_cid(PathId::ZERO).is_some_and(|cid| cid != long.scid)
-            && !self.handshake.is_complete()
-        {
+        if self.peer_scid.is_some_and(|scid| scid != long.scid) {
             return;
         }
         if level == LevelId::Initial {
@@ -178,9 +175,9 @@ impl Connection {
         arrival: Arrival,
         newest: Option<usize>,
     ) {
-        if !self.peer_cid_known {
+        if self.peer_scid.is_none() {
             self.cids.set_first_peer_cid(long.scid);
-            self.peer_cid_known = true;
+            self.peer_scid = Some(long.scid);
         }
         if self.role.is_client() {
             return;

@@ -145,7 +145,7 @@ impl Connection {
             asked_at: None,
             read_since_tune: false,
             stash: Vec::new(),
-            peer_cid_known: !client,
+            peer_scid: (!client).then_some(setup.dcid),
             counters: ConnectionCounters::default(),
             doubled: 0,
             rested: false,

@@ -251,6 +251,33 @@ fn a_close_in_the_middle_of_the_handshake_is_heard_by_who_has_the_first_keys_alo
 }
 
 #[test]
+fn packets_under_another_id_than_the_servers_first_mean_nothing_before_and_after_the_handshake_is_complete() {
+    for complete in [false, true] {
+        for another in [false, true] {
+            let mut half = Half::new();
+            let Ok((PartialHeader::Long(server), _)) = PartialHeader::read(&half.flight[0].bytes, 8) else {
+                panic!("an Initial")
+            };
+            let mut flight = core::mem::take(&mut half.flight);
+            let like = flight[0].clone();
+            if !complete {
+                // The first datagram holds the Initial and the beginning of the certificate only.
+                flight.truncate(1);
+            }
+            half.duo.tell_client(flight);
+            let scid = if another { Cid::new(&[9; 8]).unwrap() } else { server.scid };
+            let (kind, version, dcid) = (LongKind::Handshake, VERSION_1, half.scid);
+            let header = LongHeader { kind, version, dcid, scid, token: &[], pn: 50, pn_len: 4 };
+            let keys = PlainCrypto::handshake(Role::Server).local;
+            let bytes = seal_long(&header, &keys, &written(&[Frame::MaxData(7)]));
+            assert_eq!(half.duo.connection().is_established(), complete);
+            half.duo.tell_client([Packet { bytes, ..like }]);
+            assert_eq!(half.duo.client_ended().is_none(), another, "complete: {complete}");
+        }
+    }
+}
+
+#[test]
 fn handshake_packets_mean_nothing_once_the_handshake_is_confirmed() {
     let mut half = Half::new();
     let Ok((PartialHeader::Long(server), _)) = PartialHeader::read(&half.flight[0].bytes, 8) else {
