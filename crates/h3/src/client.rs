@@ -66,6 +66,7 @@ impl Client {
         }
         let (send, recv) = core.connection.open_bi().await.map_err(|error| core.judge(error.into()))?;
         let ticket = Ticket::new(Arc::clone(core), send.id());
+        ticket.on_head(&head);
         let life = Arc::new(Life { ticket, handle: Arc::clone(&self.handle) });
         let message =
             MessageReader::of_response(recv, core.local.max_field_section_size, head.method().clone());
@@ -124,7 +125,7 @@ impl RequestStream {
         self.life.ticket.id
     }
 
-    /// The datagrams of this request.
+    /// The datagrams of this request. Without a [`Protocol`] among its extensions it has none, and ends if one comes.
     #[must_use]
     pub fn datagrams(&self) -> Datagrams {
         let Life { ticket, handle } = &*self.life;

@@ -3,7 +3,7 @@
 use crate::code;
 use crate::datagrams::{Route, Routes};
 use crate::error::{Error, Fault};
-use crate::head;
+use crate::head::{self, Protocol};
 use crate::wire::settings::Settings;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use mpquic::{CloseReason, Connection, StreamId};
@@ -59,6 +59,11 @@ impl Core {
         if self.fault.set(fault).is_ok() {
             self.connection.close(fault.code, fault.why.as_bytes());
         }
+    }
+
+    /// Ends both directions of a stream, whoever has its handles.
+    pub(crate) fn abort(&self, id: StreamId, code: u64) {
+        self.connection.abort_stream(id, code);
     }
 
     /// Draws the consequences of an error for the connection, and names the cause if there was an earlier one.
@@ -180,6 +185,14 @@ impl Ticket {
         core.active.fetch_add(1, Ordering::AcqRel);
         let route = core.routes().open(id);
         Self { core, id, route, done: AtomicBool::new(false) }
+    }
+
+    /// RFC 9297 §2: the stream of a request ends if a datagram comes to which the request gives no meaning. Only an
+    /// extended CONNECT does.
+    pub(crate) fn on_head(&self, head: &http::Request<()>) {
+        if head.extensions().get::<Protocol>().is_none() && self.route.forbid() {
+            self.core.abort(self.id, code::DATAGRAM_ERROR);
+        }
     }
 
     /// RFC 9297 §2.1: datagrams end with the stream's directions.

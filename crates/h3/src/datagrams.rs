@@ -207,21 +207,37 @@ struct Queue {
     limit: usize,
     dropped: u64,
     over: bool,
+    /// The request gives datagrams no meaning.
+    senseless: bool,
 }
 
 impl Route {
     fn new(datagrams: VecDeque<(u64, Bytes)>) -> Self {
-        let queue = Queue { datagrams, limit: EARLY_MAX, dropped: 0, over: false };
+        let queue = Queue { datagrams, limit: EARLY_MAX, dropped: 0, over: false, senseless: false };
         Self { queue: Mutex::new(queue), arrived: Notify::new(), sending_over: AtomicBool::new(false) }
     }
 
-    fn push(&self, context: u64, payload: Bytes) {
+    /// Says whether the datagram has a meaning there.
+    fn push(&self, context: u64, payload: Bytes) -> bool {
         let mut queue = locked(&self.queue);
+        if queue.senseless {
+            return false;
+        }
         if queue.datagrams.len() >= queue.limit {
             queue.datagrams.pop_front();
             queue.dropped += 1;
         }
         queue.datagrams.push_back((context, payload));
+        true
+    }
+
+    /// The request turned out to give datagrams no meaning. Says whether some have arrived nevertheless.
+    pub(crate) fn forbid(&self) -> bool {
+        self.end_sending();
+        let mut queue = locked(&self.queue);
+        queue.senseless = true;
+        queue.over = true;
+        !core::mem::take(&mut queue.datagrams).is_empty()
     }
 
     pub(crate) fn held(&self) -> usize {
@@ -247,6 +263,8 @@ pub(crate) struct Routes {
     early_total: usize,
     /// The lowest index that was never opened.
     horizon: u64,
+    /// Streams that got a datagram which means nothing there, and are to end for it.
+    misused: Vec<StreamId>,
     /// Arrived for nobody, or without a context id.
     dropped: u64,
 }
@@ -258,6 +276,7 @@ impl Routes {
             early: server.then(HashMap::new),
             early_total: 0,
             horizon: 0,
+            misused: Vec::new(),
             dropped: 0,
         }
     }
@@ -317,8 +336,12 @@ impl Routes {
         // Not a slice, which would share the bytes and so keep whoever gets them from owning them.
         payload.advance(at);
         if let Some(route) = self.open.get(&quarter) {
-            route.push(context, payload);
-            return Ok(Some(Arc::clone(route)));
+            if route.push(context, payload) {
+                return Ok(Some(Arc::clone(route)));
+            }
+            self.open.remove(&quarter);
+            self.misused.push(StreamId(quarter * 4));
+            return Ok(None);
         }
         if quarter >= self.horizon && self.early_total < EARLY_TOTAL_MAX {
             self.keep_early(quarter, (context, payload));
@@ -358,7 +381,11 @@ impl Routes {
 pub(crate) async fn route(core: Arc<Core>) {
     let mut arrived = Vec::with_capacity(ROUTE_BATCH);
     while core.connection.read_datagrams(&mut arrived, ROUTE_BATCH).await.is_ok() {
-        let routed = core.routes().on_datagrams(arrived.drain(..));
+        let mut routes = core.routes();
+        let routed = routes.on_datagrams(arrived.drain(..));
+        let misused = core::mem::take(&mut routes.misused);
+        drop(routes);
+        misused.into_iter().for_each(|id| core.abort(id, code::DATAGRAM_ERROR));
         if let Err(fault) = routed {
             core.fail(fault);
         }

@@ -140,6 +140,7 @@ async fn read_head(
 ) {
     let error = match message.request().await {
         Ok(head) => {
+            ticket.on_head(&head);
             if let Err(mpsc::error::SendError(unwanted)) =
                 arrived.send(Arrived { head, send, message, ticket }).await
             {
@@ -229,7 +230,7 @@ impl Request {
         self.receiver.stop(code);
     }
 
-    /// The datagrams of this request.
+    /// The datagrams of this request. Without a [`crate::Protocol`] among its extensions it has none, and ends if one comes.
     #[must_use]
     pub fn datagrams(&self) -> Datagrams {
         let Life { ticket, handle } = &*self.life;

@@ -463,3 +463,36 @@ async fn going_away_finishes_what_began_and_refuses_the_rest() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_datagram_for_a_request_that_gives_it_no_meaning_ends_the_request_alone() {
+    for early in [false, true] {
+        in_time(async {
+            let (_world, client, server) = against_server().await;
+            let datagram = [0, 0, 7];
+            if early {
+                client.send_datagram(&datagram).unwrap();
+            }
+            let (mut send, mut recv) = write_request(&client, &headers(GET), false).await;
+            if !early {
+                let mut request = server.accept().await.unwrap().unwrap();
+                client.send_datagram(&datagram).unwrap();
+                assert_eq!(request.receiver().chunk().await, Err(Error::Finished));
+                assert!(request.datagrams().send(0, b"back").is_err());
+            }
+            let told = recv.read(&mut [0; 10]).await;
+            assert_eq!(told, Err(ReadError::Reset(code::DATAGRAM_ERROR)), "early: {early}");
+            let stopped = loop {
+                if let Err(error) = send.write(b"x").await {
+                    break error;
+                }
+                tokio::time::sleep(core::time::Duration::from_millis(5)).await;
+            };
+            assert_eq!(stopped, WriteError::Stopped(code::DATAGRAM_ERROR));
+            // Others are served.
+            let _second = write_request(&client, &headers(GET), true).await;
+            while server.accept().await.unwrap().unwrap().id().0 != 4 {}
+        })
+        .await;
+    }
+}

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::guard::Guard;
 use crate::stream::{RecvStream, SendStream};
 use core::fmt;
-use mpquic_base::{Dir, FourTuple, PathId};
+use mpquic_base::{Dir, FourTuple, PathId, StreamId};
 use mpquic_proto::{CloseReason, ConnectionId, PathEvent, PathStats, Refused};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -290,6 +290,13 @@ impl Connection {
     #[must_use]
     pub fn max_datagram_size(&self) -> Option<usize> {
         self.shared.state().max_datagram
+    }
+
+    /// Ends both directions of a stream at once, whoever has its handles: the peer is told `code` for both, and what waits
+    /// at the handles fails as if the stream had been reset and stopped here. Of no effect on a stream that is over.
+    pub fn abort_stream(&self, id: StreamId, code: u64) {
+        self.guard.door.send(Request::Reset(self.guard.id, id, code));
+        self.guard.door.send(Request::Stop(self.guard.id, id, code));
     }
 
     /// Closes the connection at once; the peer learns `code` and `reason`. What was not delivered is lost.
