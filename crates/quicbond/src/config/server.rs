@@ -13,6 +13,8 @@ const MIB: u64 = 1 << 20;
 /// Sockets per server; more would only be a slip of the pen.
 const LISTEN_MAX: usize = 16;
 const NETS_MAX: usize = 1024;
+/// As many as an endpoint can have.
+const THREADS_MAX: u32 = 64;
 
 section! {
     /// Where the server listens and where its files are. A path that is not absolute counts from the folder of this
@@ -21,6 +23,9 @@ section! {
         keys {
             /// Addresses and UDP ports that clients connect to.
             listen: Vec<SocketAddr> = any(443), List { of: Address, min: 1, max: LISTEN_MAX };
+            /// Threads that do the protocol's work. More than one pays when a single processor cannot carry all clients
+            /// together; one client never uses more than one of them.
+            threads: u32 = 1, Count { min: 1, max: THREADS_MAX };
             /// The certificate (PEM). `quicbond server init` makes it; clients pin its public key.
             certificate: PathBuf = "certificate.pem".into(), FilePath;
             /// The private key that belongs to the certificate (PEM). Only the server may be able to read it.

@@ -161,7 +161,8 @@ async fn listen(config: &config::Server, identity: Identity) -> Result<Endpoint,
     let server = ServerConfig::with_secret(identity, &[mpquic_h3::ALPN], secret)
         .map_err(|error| error.to_string())?
         .transport(transport)
-        .max_connections(CONNECTIONS_MAX);
+        .max_connections(CONNECTIONS_MAX)
+        .shards(u16::try_from(config.threads).unwrap_or(1));
     let endpoint = Endpoint::server_on(server, &[]).map_err(|error| format!("no endpoint: {error}"))?;
     for address in &config.listen {
         match endpoint.add_socket(&Bind::from(*address)).await {

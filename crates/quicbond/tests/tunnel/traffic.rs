@@ -1,7 +1,10 @@
 //! What passes through a standing tunnel, and how it looks to those who use it.
 
+use crate::raw::{self, Raw, Token};
 use crate::rooted;
-use crate::world::{NOBODY, TARGET, World, eventually, status};
+use crate::world::{NOBODY, SERVER_FILE, TARGET, World, eventually, status};
+use http::StatusCode;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::thread::sleep;
@@ -187,6 +190,40 @@ fn a_steady_udp_flow_passes_without_big_loss_and_in_order() {
     let (came, late) = counting.join().unwrap();
     assert!(came > COUNT * 95 / 100, "{came} of {COUNT} came\n{}", tunnel.logs());
     assert!(late < COUNT / 50, "{late} of {COUNT} came out of order\n{}", tunnel.logs());
+}
+
+#[test]
+fn a_server_with_several_threads_serves_clients_on_all_of_them() {
+    if !rooted() {
+        return;
+    }
+    let world = World::new();
+    let token = Token::read(&world.enrol());
+    world.internet.run(|| {
+        let text = fs::read_to_string(SERVER_FILE).unwrap();
+        fs::write(SERVER_FILE, format!("threads = 3\n{text}")).unwrap();
+    });
+    let server = world.serve();
+    let served = raw::run(&world.router, move || async move {
+        let mut clients = Vec::new();
+        for _ in 0..40 {
+            let client = Raw::connect(&token).await;
+            let proof = client.proof().await;
+            let greeted = client.hello(Some(&proof)).await == StatusCode::NO_CONTENT;
+            let carried = client.tcp(&format!("{TARGET}:80"), Some(&proof)).await.0 == StatusCode::OK;
+            clients.push((client, greeted && carried));
+        }
+        clients.iter().filter(|(_, served)| *served).count()
+    });
+    assert_eq!(served, 40, "{}", server.said());
+    let tasks = fs::read_dir(format!("/proc/{}/task", server.id())).unwrap();
+    let at_work = tasks.filter(|task| {
+        let of = |file: &str| fs::read_to_string(task.as_ref().unwrap().path().join(file)).unwrap();
+        // Nanoseconds on a processor come first: an idle thread has next to none, a handshake takes 200,000.
+        let ran = of("schedstat").split(' ').next().unwrap().parse::<u64>().unwrap();
+        of("comm").starts_with("mpquic") && ran > 400_000
+    });
+    assert_eq!(at_work.count(), 3);
 }
 
 #[test]
