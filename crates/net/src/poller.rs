@@ -1,8 +1,9 @@
 //! Where a shard's thread sleeps: until a socket is ready, a time has come, or another thread wakes it.
 //!
 //! Owns the epoll descriptor, the eventfd behind [`Waker`] and the precision of timeouts (nanoseconds, by
-//! `epoll_pwait2` or else a timerfd), and the choice between sleeping and looking again. Level-triggered: what is not drained is reported again, so a turn may stop
-//! at its budget. Refuses to know what the descriptors are; each has a key that its owner chose.
+//! `epoll_pwait2` or else a timerfd), and the choice between sleeping and looking again. Level-triggered: what is not
+//! drained is reported again, so a turn may stop at its budget. Refuses to know what the descriptors are; each has a key
+//! that its owner chose.
 
 use crate::clock::Clock;
 use crate::sys;

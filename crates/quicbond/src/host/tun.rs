@@ -117,7 +117,12 @@ impl Tun {
                     Ok(()) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     // The packet could not be cut; it is gone, the device is not.
-                    Err(error) if error.raw_os_error().is_none() => packets.broken += 1,
+                    Err(error) if error.raw_os_error().is_none() => {
+                        packets.broken += 1;
+                        if packets.broken.is_power_of_two() {
+                            tracing::warn!(name = self.name, lost = packets.broken, %error, "packets of the device made no sense");
+                        }
+                    }
                     Err(error) if packets.count == 0 => return Err(error),
                     // What was read comes first; a device that is gone says so again.
                     Err(_) => break,
