@@ -535,9 +535,8 @@ impl Play {
             | CloseReason::Local(_)
             | CloseReason::PeerApplication { .. } => true,
             CloseReason::PeerTransport { code, .. } | CloseReason::Violation { code, .. } => {
-                // Each application may have given up the path that the other one kept.
+                // Two applications may have given up each other's last path; a Retry for another port proves nothing.
                 let pathless = self.meddled && *code == Code::NO_VIABLE_PATH;
-                // A Retry that was drawn by a copy from another port proves nothing about the right one.
                 pathless || [Code::NO_ERROR, Code::APPLICATION_ERROR, Code::INVALID_TOKEN].contains(code)
             }
             // One end has forgotten the connection, and the other learns of it.
