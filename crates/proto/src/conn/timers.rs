@@ -83,8 +83,8 @@ impl Connection {
         if alternative && !path.silent && path.is_usable() {
             next = Time::soonest(next, path.silent_at(delay));
         }
-        if let Some(interval) = keep_alive.filter(|_| confirmed && path.is_usable()) {
-            next = Time::soonest(next, Some(path.quiet_since() + interval));
+        if confirmed {
+            next = Time::soonest(next, path.keep_alive_at(keep_alive));
         }
         next
     }
@@ -253,10 +253,9 @@ impl Connection {
 
     fn expire_keep_alive(&mut self, now: Time, slot: usize) {
         let path = &mut self.paths[slot];
-        let wanted = self.handshake.is_confirmed() && path.is_usable() && path.down.is_none();
-        let interval = self.config.keep_alive.filter(|_| wanted);
-        if interval.is_some_and(|interval| path.quiet_since() + interval <= now) {
-            path.space.probes = path.space.probes.max(1);
+        let at = path.keep_alive_at(self.config.keep_alive).filter(|_| self.handshake.is_confirmed());
+        if at.is_some_and(|at| at <= now) {
+            path.space.probes = 1;
         }
     }
 

@@ -198,6 +198,13 @@ impl Path {
         self.quiet_since
     }
 
+    /// When something has to be said to keep the path open. Never while a probe waits to be sent: an address that may get
+    /// nothing more for now would keep the clock from going on.
+    pub(crate) fn keep_alive_at(&self, interval: Option<Duration>) -> Option<Time> {
+        let wanted = self.is_usable() && self.down.is_none() && self.space.probes == 0;
+        interval.filter(|_| wanted).map(|interval| self.quiet_since + interval)
+    }
+
     /// Bytes that may be sent before the peer has to show itself.
     pub(crate) fn allowance(&self) -> u64 {
         self.amplification.map_or(u64::MAX, |a| (a.received * AMPLIFICATION).saturating_sub(a.sent))

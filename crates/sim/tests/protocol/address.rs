@@ -194,3 +194,29 @@ fn an_address_that_was_never_proven_is_none_to_fall_back_to() {
     }
     assert!(lured <= 3 * received, "{lured} for {received}");
 }
+
+#[test]
+fn a_keep_alive_that_may_not_be_sent_waits_without_a_clock() {
+    let config = TransportConfig { keep_alive: Some(ms(300)), ..TransportConfig::default() };
+    let mut duo = Duo::with(config, Admission::default());
+    let first = duo.client_says();
+    duo.tell_server(first);
+    let flight = duo.server_says();
+    duo.tell_client(flight);
+    // The end of the handshake comes by way of somebody else, and nothing after it: the server goes back to an address
+    // that was never proven.
+    let up: Vec<_> = duo.client_says().iter().map(|p| copy(p, elsewhere())).collect();
+    duo.tell_server(up);
+    let id = duo.server_connection().open(Dir::Uni).unwrap();
+    duo.server_connection().write(id, &[1; 100_000]).unwrap();
+    for _ in 0..500 {
+        duo.wait_alone(ms(10));
+        let rests = (0..5).any(|_| {
+            duo.server_says();
+            let rests = duo.server.deadline().is_none_or(|at| at > duo.now);
+            duo.wait_alone(ms(0));
+            rests
+        });
+        assert!(rests, "busy at {:?}", duo.now);
+    }
+}
