@@ -265,7 +265,7 @@ impl Play {
         let at = usize::try_from(at).unwrap_or(0) % len.max(1);
         match how & 7 {
             0 | 1 => {}
-            2 => packet.bytes.truncate(at),
+            2 => script::cut(&mut packet.bytes, at),
             3 | 4 => packet.bytes[at] ^= 1 << (how >> 5),
             5 => packet.bytes.extend(script.piece()),
             6 => core::mem::swap(&mut packet.from, &mut packet.to),

@@ -477,6 +477,8 @@ impl World {
             let seen = Seen { to: side.peer(), from_address: from, to_address: to, bytes: bytes.clone() };
             if let Some(len) = adversary.on_datagram(now, &seen) {
                 bytes.truncate(len);
+                // The stand-in for TLS encrypts nothing: a cut must not lay a reset token bare that was inside.
+                bytes.iter_mut().last().into_iter().for_each(|last| *last ^= 0x80);
             }
         }
         let size = bytes.len() + PACKET_OVERHEAD;
