@@ -14,13 +14,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant, timeout};
 
 const CHUNK: usize = 64 * 1024;
 /// RFC 9369 §3.1.
 const VERSION_2: u32 = 0x6b33_43cf;
 /// The longest content of each of several responses at once.
 const PARALLEL_CONTENT_MAX: usize = 64 << 20;
+/// A server that takes longer to allow one more request waits for one to end.
+const OPENING_MAX: Duration = Duration::from_secs(5);
 
 /// Fetches or posts over HTTP/3.
 #[derive(Parser)]
@@ -177,8 +179,11 @@ async fn at_once(
     count: u16,
 ) -> Result<Vec<u8>, Failure> {
     let mut requests = Vec::new();
-    for _ in 0..count {
-        requests.push(client.request(head.clone()).await?.split());
+    for open in 0..count {
+        let opening = timeout(OPENING_MAX, client.request(head.clone())).await;
+        let request = opening
+            .map_err(|_| format!("the server allows {open} requests at once: ask for fewer (--parallel)"))?;
+        requests.push(request?.split());
     }
     let ask = |(mut send, mut recv): (BodySender, BodyReceiver)| {
         let content = Arc::clone(&content);

@@ -13,6 +13,8 @@ pub(crate) enum Close {
         frame: CloseFrame,
         until: Time,
         due: bool,
+        /// It is still to be said below 1-RTT.
+        below_due: bool,
         received: u32,
         next_reply: u32,
     },
@@ -66,7 +68,14 @@ impl Close {
 
     /// RFC 9000 §10.2: both states last three PTO.
     pub(crate) fn start(&mut self, now: Time, frame: CloseFrame, three_ptos: Duration) {
-        *self = Self::Closing { frame, until: now + three_ptos, due: true, received: 0, next_reply: 1 };
+        *self = Self::Closing {
+            frame,
+            until: now + three_ptos,
+            due: true,
+            below_due: false,
+            received: 0,
+            next_reply: 1,
+        };
     }
 
     pub(crate) fn drain(&mut self, now: Time, three_ptos: Duration) {
@@ -95,6 +104,24 @@ impl Close {
         match self {
             Self::Closing { frame, due, .. } if *due => {
                 *due = false;
+                Some(frame.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// The frame has to go out below 1-RTT, too, in the next datagram.
+    pub(crate) const fn owe_below(&mut self) {
+        if let Self::Closing { below_due, .. } = self {
+            *below_due = true;
+        }
+    }
+
+    /// The frame to send below 1-RTT now, once.
+    pub(crate) fn take_below(&mut self) -> Option<CloseFrame> {
+        match self {
+            Self::Closing { frame, below_due, .. } if *below_due => {
+                *below_due = false;
                 Some(frame.clone())
             }
             _ => None,

@@ -32,9 +32,6 @@ fn lacks(want: Want, role: Role) -> Option<&'static str> {
     match want {
         Want::Chacha => Some("BoringSSL lets nobody choose the ciphers of TLS 1.3"),
         Want::Version2 => Some("it speaks version 1 only"),
-        Want::Early if role == Role::Server => {
-            Some("open: 0-RTT is taken, but the server never sees the client's close and times out")
-        }
         Want::Reset if role == Role::Server => Some("it leaves stateless resets to its application"),
         Want::Multipath => Some("it has no multipath"),
         _ => None,

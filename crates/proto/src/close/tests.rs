@@ -127,3 +127,15 @@ fn a_violation_is_told_alike_before_and_after_the_handshake() {
         CloseReason::Violation { code: Code::PROTOCOL_VIOLATION, why: "a rule" }
     ));
 }
+
+#[test]
+fn what_is_owed_below_1_rtt_is_said_once_and_no_more_when_the_peer_has_closed() {
+    let mut close = closing();
+    assert!(close.take_below().is_none());
+    close.owe_below();
+    assert!(close.take_below().is_some());
+    assert!(close.take_below().is_none());
+    close.owe_below();
+    close.drain(NOW, THREE_PTOS);
+    assert!(close.take_below().is_none());
+}

@@ -478,33 +478,48 @@ impl Connection {
         Some(transmit)
     }
 
-    /// CONNECTION_CLOSE at every level that the peer may be able to read (RFC 9000 §10.2.3).
+    /// CONNECTION_CLOSE at every level that the peer may be able to read (RFC 9000 §10.2.3); in 1-RTT first, because that alone
+    /// carries an application's code, and in a datagram of its own.
+    ///
+    /// RFC 9000 §12.2 wants all of a datagram read, whatever became of its first packet. Still there are servers (quiche
+    /// 0.30) that drop what stands behind a Handshake packet once they have no keys for that, and so the only close that they can read.
     fn transmit_close(&mut self, now: Time, out: &mut [u8]) -> Option<Transmit> {
-        let close = self.close.take_due()?;
         let slot = self.close_slot()?;
-        let allowance = usize::try_from(self.paths[slot].allowance()).unwrap_or(usize::MAX);
-        let limit = allowance.min(usize::from(MTU_BASE)).min(out.len());
-        let mut len = 0;
-        if !self.handshake.is_confirmed() {
-            for level in [LevelId::Initial, LevelId::Handshake] {
-                // A client pads its Initial datagrams; the close needs no more than half of one.
-                let pad = level == LevelId::Initial && self.role == Role::Client;
-                let until = if pad && self.handshake.handshake.is_some() { limit / 2 } else { limit };
-                let to = until.max(len);
-                let size = self.long_packet(level, now, &mut out[len..to], pad, |_, frames| {
-                    write_close(&close, false, frames);
+        let limit = usize::try_from(self.paths[slot].allowance()).unwrap_or(usize::MAX);
+        let limit = limit.min(usize::from(MTU_BASE)).min(out.len());
+        if let Some(close) = self.close.take_due() {
+            if !self.handshake.is_confirmed() {
+                self.close.owe_below();
+            }
+            if self.handshake.is_complete() {
+                let said = self.short_packet(slot, now, &mut out[..limit], |_, frames| {
+                    write_close(&close, true, frames);
+                    0
                 });
-                len += size.unwrap_or(0);
+                if let Some(len) = said {
+                    return Some(self.finish_urgent(now, slot, len));
+                }
             }
         }
-        if self.handshake.is_complete() {
-            let size = self.short_packet(slot, now, &mut out[len..limit.max(len)], |_, frames| {
-                write_close(&close, true, frames);
-                0
+        let close = self.close.take_below()?;
+        let len = self.close_below(now, &close, &mut out[..limit]);
+        (len > 0).then(|| self.finish_urgent(now, slot, len))
+    }
+
+    /// The close in an Initial and a Handshake packet, as far as there are keys.
+    fn close_below(&mut self, now: Time, close: &CloseFrame, out: &mut [u8]) -> usize {
+        let mut len = 0;
+        for level in [LevelId::Initial, LevelId::Handshake] {
+            // A client pads its Initial datagrams; the close needs no more than half of one.
+            let pad = level == LevelId::Initial && self.role == Role::Client;
+            let until = if pad && self.handshake.handshake.is_some() { out.len() / 2 } else { out.len() };
+            let to = until.max(len);
+            let size = self.long_packet(level, now, &mut out[len..to], pad, |_, frames| {
+                write_close(close, false, frames);
             });
             len += size.unwrap_or(0);
         }
-        (len > 0).then(|| self.finish_urgent(now, slot, len))
+        len
     }
 
     fn close_slot(&self) -> Option<usize> {

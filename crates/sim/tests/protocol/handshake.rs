@@ -1,6 +1,6 @@
 //! The handshake between two endpoints: sizes, limits and what both ends sign (RFC 9000 §7, §8.1, §14.1).
 
-use crate::rig::{Duo, ms};
+use crate::rig::{Duo, Packet, ms};
 use mpquic_base::{PathId, Role};
 use mpquic_proto::{CloseReason, TransportConfig};
 use mpquic_wire::{Code, Frame, TransportParameters};
@@ -100,6 +100,43 @@ fn a_client_whose_packets_are_all_acknowledged_still_keeps_the_handshake_alive()
         duo.tell_client(down);
     }
     assert!(spoke && duo.is_connected());
+}
+
+/// A client that has finished the handshake, has not heard that the server has too, and closes with 7: what it said last
+/// before, and the close. The server has heard neither.
+fn closed_before_confirmed() -> (Duo, Vec<Packet>, Vec<Packet>) {
+    let mut duo = Duo::new();
+    let hello = duo.client_says();
+    duo.tell_server(hello);
+    let flight = duo.server_says();
+    duo.tell_client(flight);
+    let finished = duo.client_says();
+    assert!(!duo.is_connected());
+    let now = duo.now;
+    duo.connection().close(now, 7, b"");
+    let close = duo.client_says();
+    (duo, finished, close)
+}
+
+#[test]
+fn a_close_before_the_handshake_is_confirmed_reaches_a_server_that_reads_nothing_behind_a_handshake_packet() {
+    let (mut duo, finished, close) = closed_before_confirmed();
+    duo.tell_server(finished);
+    // Handshake keys go with the client's Finished; such a server is left with what begins with a 1-RTT packet.
+    duo.tell_server(close.into_iter().filter(Packet::is_short));
+    let told = duo.server_ended();
+    assert!(matches!(told, Some(CloseReason::PeerApplication { code: 7, .. })), "{told:?}");
+}
+
+#[test]
+fn a_close_before_the_handshake_is_confirmed_is_heard_by_a_server_that_missed_the_end_of_the_handshake() {
+    let (mut duo, _, close) = closed_before_confirmed();
+    duo.tell_server(close);
+    let told = duo.server_ended();
+    assert!(
+        matches!(told, Some(CloseReason::PeerTransport { code: Code::APPLICATION_ERROR, .. })),
+        "{told:?}"
+    );
 }
 
 #[test]
