@@ -228,7 +228,7 @@ impl Play {
             }
             return;
         }
-        if packet.from == STRANGER {
+        if packet.from.ip() == STRANGER.ip() {
             self.stranger.0 += packet.bytes.len();
         }
         let tuple = FourTuple { local: packet.to, peer: packet.from };
@@ -452,7 +452,7 @@ impl Play {
             for bytes in self.out[..transmit.len].chunks(transmit.segment) {
                 let FourTuple { local, peer } = transmit.tuple;
                 let packet = Packet { from: local, to: peer, ecn: transmit.ecn, bytes: bytes.to_vec() };
-                if peer == STRANGER {
+                if peer.ip() == STRANGER.ip() {
                     self.stranger.1 += bytes.len();
                 } else if self.fate.is_none() {
                     self.wire.push_back(packet.clone());
