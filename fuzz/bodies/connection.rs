@@ -453,11 +453,6 @@ impl Play {
             for bytes in self.out[..transmit.len].chunks(transmit.segment) {
                 let FourTuple { local, peer } = transmit.tuple;
                 let packet = Packet { from: local, to: peer, ecn: transmit.ecn, bytes: bytes.to_vec() };
-                if peer.ip() == STRANGER.ip() {
-                    self.stranger.1 += bytes.len();
-                } else if self.fate.is_none() {
-                    self.wire.push_back(packet.clone());
-                }
                 if let (None, Ok((PartialHeader::Long(long), _))) =
                     (self.initial_dcid, PartialHeader::read(bytes, 8))
                 {
@@ -465,7 +460,12 @@ impl Play {
                 }
                 // The stand-in's Handshake keys are the same on every connection: what belongs to an attempt that a
                 // copy began elsewhere must not reach the client.
-                if peer.ip() != STRANGER.ip() {
+                if peer.ip() == STRANGER.ip() {
+                    self.stranger.1 += bytes.len();
+                } else {
+                    if self.fate.is_none() {
+                        self.wire.push_back(packet.clone());
+                    }
                     self.old.push(packet);
                 }
                 burst += 1;

@@ -61,11 +61,6 @@ impl Core {
         }
     }
 
-    /// Ends both directions of a stream, whoever has its handles.
-    pub(crate) fn abort(&self, id: StreamId, code: u64) {
-        self.connection.abort_stream(id, code);
-    }
-
     /// Draws the consequences of an error for the connection, and names the cause if there was an earlier one.
     pub(crate) fn judge(&self, error: Error) -> Error {
         match error {
@@ -191,7 +186,7 @@ impl Ticket {
     /// extended CONNECT does.
     pub(crate) fn on_head(&self, head: &http::Request<()>) {
         if head.extensions().get::<Protocol>().is_none() && self.route.forbid() {
-            self.core.abort(self.id, code::DATAGRAM_ERROR);
+            self.core.connection.abort_stream(self.id, code::DATAGRAM_ERROR);
         }
     }
 

@@ -385,7 +385,7 @@ pub(crate) async fn route(core: Arc<Core>) {
         let routed = routes.on_datagrams(arrived.drain(..));
         let misused = core::mem::take(&mut routes.misused);
         drop(routes);
-        misused.into_iter().for_each(|id| core.abort(id, code::DATAGRAM_ERROR));
+        misused.into_iter().for_each(|id| core.connection.abort_stream(id, code::DATAGRAM_ERROR));
         if let Err(fault) = routed {
             core.fail(fault);
         }
