@@ -26,7 +26,7 @@ pub(crate) struct Arrival {
     pub(crate) tuple: FourTuple,
     pub(crate) ecn: Ecn,
     pub(crate) path: PathId,
-    /// Bytes of the whole datagram.
+    /// Bytes of the datagram that its sender has earned nothing for yet.
     pub(crate) len: usize,
     /// Sequence number of our connection ID on it; `None` for the client's own first choice.
     pub(crate) cid_seq: Option<u64>,
@@ -354,6 +354,10 @@ impl Connection {
 
     pub(super) fn stash(&mut self, soon: bool, arrival: Arrival, level: LevelId, packet: &[u8]) {
         if soon && self.stash.len() < STASH_MAX {
+            // RFC 9000 §8.1: a datagram earns its sender an answer once, be it now or when its packets can be read.
+            let from_there = |path: &Path| path.id == arrival.path && path.tuple.peer == arrival.tuple.peer;
+            let earned = self.paths.iter().any(from_there);
+            let arrival = Arrival { len: if earned { 0 } else { packet.len() }, ..arrival };
             self.stash.push(Stashed { arrival, level, bytes: packet.to_vec() });
         } else {
             self.counters.undecryptable += 1;
@@ -376,7 +380,7 @@ impl Connection {
         let (now_ready, waiting): (Vec<_>, Vec<_>) = self.stash.drain(..).partition(ready);
         self.stash = waiting;
         for mut stashed in now_ready {
-            let whole = stashed.bytes.len();
+            let whole = stashed.arrival.len;
             match PartialHeader::read(&stashed.bytes, LOCAL_CID_LEN) {
                 Ok((PartialHeader::Long(long), _)) => {
                     self.receive_long(now, stashed.arrival, &long, &mut stashed.bytes, whole);

@@ -78,6 +78,38 @@ fn a_copy_of_a_handshake_packet_from_elsewhere_draws_at_most_three_times_its_byt
 }
 
 #[test]
+fn a_copied_datagram_earns_its_address_something_only_once_even_if_a_part_of_it_waits_for_keys() {
+    let mut duo = Duo::new();
+    let up = duo.client_says();
+    duo.tell_server(up);
+    let down = duo.server_says();
+    duo.tell_client(down);
+    // The end of the client's handshake is lost, so it says that again and again, and a little under both kinds of keys.
+    duo.client_says();
+    duo.wait_alone(ms(900));
+    let early = duo.client_says();
+    duo.wait_alone(ms(900));
+    let late = duo.client_says();
+    let app = early.iter().position(|p| p.bytes[0] & 0x80 == 0).expect("a probe under 1-RTT keys");
+    let mut joined = copy(&early[app - 1], elsewhere());
+    joined.bytes.extend(&early[app].bytes);
+    let received = joined.bytes.len();
+    duo.tell_server([joined]);
+    let answered = bytes(&to(duo.server_says(), elsewhere()));
+    assert!(answered > 0, "its handshake packet can be read");
+    // What completes the handshake comes from where the client is, and then the rest of the copy can be read, too.
+    duo.tell_server(late.into_iter().take(1));
+    let mut lured = answered;
+    for _ in 0..40 {
+        lured += bytes(&to(duo.server_says(), elsewhere()));
+        duo.wait_alone(ms(100));
+    }
+    assert!(lured <= 3 * received, "{lured} for {received}");
+    duo.wait(ms(3000));
+    assert!(duo.is_connected(), "{:?} {:?}", duo.client_ended(), duo.server_ended());
+}
+
+#[test]
 fn a_copy_from_elsewhere_that_overtakes_the_original_moves_the_path_only_until_the_next_packet() {
     let (mut duo, said) = talking();
     let copies: Vec<_> = said.iter().map(|p| copy(p, elsewhere())).collect();
