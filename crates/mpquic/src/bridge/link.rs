@@ -1,7 +1,7 @@
 //! One connection on the shard's side: moves bytes between mailboxes and streams, and keeps what callers wait for.
 
 use super::door::{Door, Reply};
-use super::mailbox::{Bells, Collected, Inbox, MAILBOX_BYTES, Outbox};
+use super::mailbox::{Allowance, Bells, Collected, Inbox, MAILBOX_BYTES, Outbox};
 use super::shared::{Agreed, ConnectionStats, DATAGRAMS_MAX, INCOMING_MAX, Incoming, Opened, Shared};
 use crate::error::{Error, ReadError, WriteError};
 use mpquic_base::{Dir, FourTuple, PathId, StreamId, Time};
@@ -32,6 +32,7 @@ pub(super) struct Link {
     pub(super) stale: bool,
     /// Lent by the bridge while it calls.
     pub(super) bells: Bells,
+    allowance: Arc<Allowance>,
 }
 
 /// The mailboxes of a stream, as long as they are of use.
@@ -40,7 +41,6 @@ struct Ends {
     inbox: Option<Arc<Inbox>>,
 }
 
-#[derive(Default)]
 struct Sending {
     outbox: Arc<Outbox>,
     finished: bool,
@@ -90,6 +90,7 @@ impl Link {
             released: false,
             stale: true,
             bells: Bells::default(),
+            allowance: Arc::default(),
         };
         link.refresh(connection);
         if connection.is_established() {
@@ -210,7 +211,8 @@ impl Link {
                 return;
             }
             let Some(id) = connection.accept(dir) else { return };
-            let (outbox, inbox) = self.streams.entry(id).or_insert_with(|| Ends::new(id, true)).boxes();
+            let (outbox, inbox) =
+                self.streams.entry(id).or_insert_with(|| Ends::new(id, true, &self.allowance)).boxes();
             let early = !connection.is_established();
             queue.streams.push_back(Incoming { id, early, outbox, inbox: inbox.unwrap_or_default() });
             drop(state);
@@ -230,7 +232,8 @@ impl Link {
                 return;
             }
         };
-        let (outbox, inbox) = self.streams.entry(id).or_insert_with(|| Ends::new(id, false)).boxes();
+        let (outbox, inbox) =
+            self.streams.entry(id).or_insert_with(|| Ends::new(id, false, &self.allowance)).boxes();
         let early = !connection.is_established();
         let opened = Opened { id, early, outbox: outbox.unwrap_or_default(), inbox };
         if wish.reply.send(Ok(opened)).is_err() {
@@ -490,14 +493,20 @@ impl Link {
     }
 }
 
+impl Sending {
+    fn new(allowance: &Arc<Allowance>) -> Self {
+        Self { outbox: Arc::new(Outbox::new(Arc::clone(allowance))), finished: false, reset_at: None }
+    }
+}
+
 impl Ends {
     /// `accepted`: by us, so the peer opened it.
-    fn new(id: StreamId, accepted: bool) -> Self {
+    fn new(id: StreamId, accepted: bool, allowance: &Arc<Allowance>) -> Self {
         let (sends, receives) = match id.dir() {
             Dir::Bi => (true, true),
             Dir::Uni => (!accepted, accepted),
         };
-        Self { out: sends.then(Sending::default), inbox: receives.then(Arc::default) }
+        Self { out: sends.then(|| Sending::new(allowance)), inbox: receives.then(Arc::default) }
     }
 
     fn boxes(&self) -> (Option<Arc<Outbox>>, Option<Arc<Inbox>>) {

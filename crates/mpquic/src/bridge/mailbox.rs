@@ -1,7 +1,7 @@
 //! Bytes between a stream's handle and its shard: one bounded box per direction.
 //!
 //! A box holds pages that are addressed as the stream is. Whole pages change hands at each step, so a byte is copied only
-//! where the handle's user brings or takes it; both sides hold the lock for a page at most or for moving pages.
+//! where the handle's user brings or takes it. The shard holds the lock of a box for moving pages, a handle for one write.
 //! Empty pages go back the same way, and none is allocated before its first byte.
 //! Each box knows whether the shard is already going to look at it; only if not does a handle have to tell.
 
@@ -9,14 +9,40 @@ use crate::error::{ReadError, WriteError};
 use crate::locked;
 use bytes::{Buf as _, Bytes};
 use core::ops::Range;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::{Context, Poll, Waker};
 use mpquic_base::pages::PAGE;
 use mpquic_base::{PageStore, Pages, StreamId};
 use mpquic_proto::{Connection, Read, Refused};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// Bytes that a box holds. The side that takes may hold as many again.
 pub(crate) const MAILBOX_BYTES: usize = 256 * 1024;
+
+/// What the outboxes of one connection hold together, so that memory does not grow with a whole box for each of many streams.
+#[derive(Debug, Default)]
+pub(crate) struct Allowance(AtomicUsize);
+
+impl Allowance {
+    /// Bytes of all boxes beyond which each is held to its minimum.
+    const TOTAL: usize = 2 * 1024 * 1024;
+    /// A box may always hold this much, however full the others are.
+    const BOX_MIN: usize = 16 * 1024;
+
+    /// What one box may hold now: as much as is left for all, so that boxes that fill up together get equal shares.
+    fn per_box(&self) -> usize {
+        let left = Self::TOTAL.saturating_sub(self.0.load(Ordering::Relaxed));
+        left.clamp(Self::BOX_MIN, MAILBOX_BYTES)
+    }
+
+    fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
 
 /// Bytes of a stream, in their order.
 #[derive(Debug)]
@@ -96,7 +122,10 @@ impl Bells {
 
 /// From a handle to the peer.
 #[derive(Debug, Default)]
-pub(crate) struct Outbox(Mutex<Out>);
+pub(crate) struct Outbox {
+    out: Mutex<Out>,
+    allowance: Arc<Allowance>,
+}
 
 #[derive(Debug, Default)]
 struct Out {
@@ -119,6 +148,10 @@ pub(crate) enum Collected {
 }
 
 impl Outbox {
+    pub(crate) fn new(allowance: Arc<Allowance>) -> Self {
+        Self { out: Mutex::default(), allowance }
+    }
+
     /// Takes as much of `data` as there is room for. The flag says whether the shard has to be told.
     pub(crate) fn poll_write(
         &self,
@@ -146,33 +179,35 @@ impl Outbox {
         wanted: usize,
         put: impl FnOnce(&mut Piece, usize),
     ) -> Poll<Result<(usize, bool), WriteError>> {
-        let mut out = locked(&self.0);
+        let mut out = locked(&self.out);
         out.writable()?;
-        let n = wanted.min(MAILBOX_BYTES - out.piece.len());
+        let n = wanted.min(self.allowance.per_box().saturating_sub(out.piece.len()));
         if n == 0 && wanted > 0 {
             out.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
         put(&mut out.piece, n);
+        self.allowance.add(n);
         Poll::Ready(Ok((n, !core::mem::replace(&mut out.attended, true))))
     }
 
     /// The room there is, once it is at least `least` bytes (or all that the box can hold). Only a write makes it less.
     pub(crate) fn poll_room(&self, cx: &Context<'_>, least: usize) -> Poll<Result<usize, WriteError>> {
-        let mut out = locked(&self.0);
+        let mut out = locked(&self.out);
         out.writable()?;
-        let room = MAILBOX_BYTES - out.piece.len();
-        if room < least.min(MAILBOX_BYTES) {
+        let least = least.min(MAILBOX_BYTES);
+        let share = self.allowance.per_box().saturating_sub(out.piece.len());
+        if share == 0 || MAILBOX_BYTES - out.piece.len() < least {
             out.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        Poll::Ready(Ok(room))
+        Poll::Ready(Ok(share.max(least)))
     }
 
     /// Takes `parts` one after the other if there is room for all of them, and says so; else nothing. The second flag
     /// says whether the shard has to be told.
     pub(crate) fn write_parts(&self, parts: &[&[u8]]) -> Result<(bool, bool), WriteError> {
-        let mut out = locked(&self.0);
+        let mut out = locked(&self.out);
         out.writable()?;
         let total: usize = parts.iter().map(|part| part.len()).sum();
         if total > MAILBOX_BYTES - out.piece.len() {
@@ -181,12 +216,13 @@ impl Outbox {
         for part in parts {
             out.piece.write(part);
         }
+        self.allowance.add(total);
         Ok((true, !core::mem::replace(&mut out.attended, true)))
     }
 
     /// Returns whether the shard has to be told.
     pub(crate) fn finish(&self) -> Result<bool, WriteError> {
-        let mut out = locked(&self.0);
+        let mut out = locked(&self.out);
         if let Some(Err(error)) = &out.over {
             return Err(error.clone());
         }
@@ -196,18 +232,18 @@ impl Outbox {
 
     /// Takes nothing more; what is here goes on. The caller tells the shard.
     pub(crate) fn close(&self) {
-        let mut out = locked(&self.0);
+        let mut out = locked(&self.out);
         (out.finish, out.attended) = (true, true);
     }
 
     pub(crate) fn is_finished(&self) -> bool {
-        let out = locked(&self.0);
+        let out = locked(&self.out);
         out.finish || out.over.is_some()
     }
 
     /// Ready once the peer has everything, or never will.
     pub(crate) fn poll_over(&self, cx: &Context<'_>) -> Poll<Result<(), WriteError>> {
-        let mut out = locked(&self.0);
+        let mut out = locked(&self.out);
         if let Some(over) = &out.over {
             return Poll::Ready(over.clone());
         }
@@ -217,7 +253,7 @@ impl Outbox {
 
     /// The shard moves what it can into the connection.
     pub(crate) fn collect(&self, connection: &mut Connection, id: StreamId, bells: &mut Bells) -> Collected {
-        let mut out = locked(&self.0);
+        let mut out = locked(&self.out);
         let Out { piece, .. } = &mut *out;
         while !piece.is_empty() {
             let available = piece.len();
@@ -225,6 +261,7 @@ impl Outbox {
             // A refusal means that the peer stopped it or all is over; an event says which.
             let Ok(taken) = taken else { return Collected::Rest };
             piece.advance(taken);
+            self.allowance.give_back(taken);
             if taken < available {
                 break;
             }
@@ -232,7 +269,7 @@ impl Outbox {
         let left = piece.len();
         out.attended = left > 0;
         // Woken for a few bytes of room, a writer would come for each packet that was acknowledged.
-        if !out.finish && left <= MAILBOX_BYTES / 2 {
+        if !out.finish && left <= self.allowance.per_box() / 2 {
             bells.0.extend(out.waker.take());
         }
         if left == 0 && out.finish { Collected::Finish } else { Collected::Rest }
@@ -240,24 +277,30 @@ impl Outbox {
 
     /// Bytes that were collected so far.
     pub(crate) fn taken(&self) -> u64 {
-        locked(&self.0).piece.range.start
+        locked(&self.out).piece.range.start
     }
 
     /// What was not collected is not wanted any more.
     pub(crate) fn discard(&self) {
-        locked(&self.0).piece.close();
+        self.empty(&mut locked(&self.out));
     }
 
     /// The first verdict stands.
     pub(crate) fn end(&self, verdict: Result<(), WriteError>) {
-        let mut out = locked(&self.0);
+        let mut out = locked(&self.out);
         if out.over.is_none() {
             out.over = Some(verdict);
-            out.piece.close();
+            self.empty(&mut out);
         }
         let waker = out.waker.take();
         drop(out);
         waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Drops what is here; nothing will come any more.
+    fn empty(&self, out: &mut Out) {
+        self.allowance.give_back(out.piece.len());
+        out.piece.close();
     }
 }
 
@@ -361,7 +404,45 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAILBOX_BYTES, Piece};
+    use super::{Allowance, MAILBOX_BYTES, Outbox, Piece};
+    use crate::error::WriteError;
+    use core::sync::atomic::Ordering;
+    use core::task::{Context, Poll, Waker};
+    use std::sync::Arc;
+
+    /// Writes a little to each box in turn until none takes anything, and says what each holds.
+    fn filled(boxes: &[Outbox]) -> Vec<usize> {
+        let cx = Context::from_waker(Waker::noop());
+        let mut held = vec![0; boxes.len()];
+        loop {
+            let before: usize = held.iter().sum();
+            for (outbox, held) in boxes.iter().zip(&mut held) {
+                if let Poll::Ready(taken) = outbox.poll_write(&cx, &[7; 1000]) {
+                    *held += taken.unwrap().0;
+                }
+            }
+            if held.iter().sum::<usize>() == before {
+                return held;
+            }
+        }
+    }
+
+    #[test]
+    fn boxes_of_a_connection_share_its_allowance_evenly_and_none_goes_without() {
+        let allowance = Arc::new(Allowance::default());
+        let boxes = |n: usize| (0..n).map(|_| Outbox::new(Arc::clone(&allowance))).collect::<Vec<_>>();
+        let twenty = boxes(20);
+        let held = filled(&twenty);
+        let total: usize = held.iter().sum();
+        assert!(total <= Allowance::TOTAL && total > Allowance::TOTAL / 10 * 9, "{total}");
+        assert!(held.iter().max().unwrap() - held.iter().min().unwrap() <= 1000, "{held:?}");
+        let many = boxes(200);
+        let late: usize = filled(&many).iter().sum();
+        assert_eq!(late, 200 * Allowance::BOX_MIN, "who comes late has the minimum");
+        twenty.iter().chain(&many).for_each(|outbox| outbox.end(Err(WriteError::Finished)));
+        assert_eq!(allowance.0.load(Ordering::Relaxed), 0);
+        assert_eq!(filled(&boxes(1)), [MAILBOX_BYTES]);
+    }
 
     #[test]
     fn a_piece_gives_its_bytes_once_and_takes_no_harm_from_a_claim_to_more() {
