@@ -24,6 +24,8 @@ mod secrets;
 mod server;
 mod session;
 mod tickets;
+#[cfg(target_arch = "x86_64")]
+mod vaes;
 
 pub use client::{ClientBuilder, ClientConfig};
 pub use error::ConfigError;

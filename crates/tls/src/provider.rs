@@ -1,6 +1,8 @@
 //! Which algorithms are offered and accepted, built once per process; and the QUIC versions whose labels rustls knows.
 
 use crate::error::ConfigError;
+#[cfg(target_arch = "x86_64")]
+use crate::vaes::aes_gcm;
 use mpquic_base::{Cid, Role};
 use mpquic_proto::crypto::LevelKeys;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
@@ -15,11 +17,14 @@ pub(crate) const QUIC_V1: u32 = 0x0000_0001;
 pub(crate) const QUIC_V2: u32 = 0x6b33_43cf;
 
 /// TLS 1.3 only. AES-128-GCM comes first because it seals about a tenth faster than AES-256-GCM.
-static SUITES: [SupportedCipherSuite; 3] = [
-    cipher_suite::TLS13_AES_128_GCM_SHA256,
-    cipher_suite::TLS13_AES_256_GCM_SHA384,
-    cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
-];
+fn suites() -> Vec<SupportedCipherSuite> {
+    [&aes_gcm()[..], &[cipher_suite::TLS13_CHACHA20_POLY1305_SHA256]].concat()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn aes_gcm() -> [SupportedCipherSuite; 2] {
+    [cipher_suite::TLS13_AES_128_GCM_SHA256, cipher_suite::TLS13_AES_256_GCM_SHA384]
+}
 
 /// Classical groups, the one whose key share is sent unasked first.
 static GROUPS: [&dyn SupportedKxGroup; 3] = [kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
@@ -35,7 +40,7 @@ pub(crate) fn provider(post_quantum: bool) -> Arc<CryptoProvider> {
         if post_quantum { (&HYBRID, &[kx_group::X25519MLKEM768]) } else { (&CLASSICAL, &[]) };
     let build = || {
         Arc::new(CryptoProvider {
-            cipher_suites: SUITES.to_vec(),
+            cipher_suites: suites(),
             kx_groups: [first, &GROUPS[..]].concat(),
             ..aws_lc_rs::default_provider()
         })
