@@ -1,5 +1,6 @@
 //! The stacks that are compared: ours first, the peers that were built in, the limit of the machine last.
 
+mod aead;
 mod limit;
 mod mpquic;
 #[cfg(feature = "noq")]

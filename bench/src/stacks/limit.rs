@@ -1,5 +1,5 @@
 //! What this machine could do at best: no protocol, only what no QUIC stack can do without. Payload is sealed with
-//! AES-128-GCM in packets of the size that all stacks use and goes out 44 packets per system call (GSO); the other end
+//! AES-128-GCM (by the quicker of two libraries) in packets of the size that all stacks use and goes out 44 packets per system call (GSO); the other end
 //! takes them in one call (GRO), opens them in place and copies them out. A window keeps the socket buffer from
 //! overflowing: losses are an error. No acknowledgements, no retransmission, no header protection, one stream, and the key is
 //! a piece of the certificate, which everybody knows.
@@ -7,10 +7,10 @@
 //! One direction has data at a time; the other one carries nothing but the window's updates then.
 
 use super::MTU;
+use super::aead::{Key, TAG};
 use crate::Failure;
 use crate::host::bind_udp;
 use crate::stack::{Certificate, Connection, Endpoint, Kind, Later, Receiver, Sender, Stack, Streams};
-use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -31,7 +31,6 @@ pub(super) const STACK: Stack = Stack {
 const PACKET: usize = MTU as usize;
 /// As long as QUIC's: kind, connection ID of 8 bytes, packet number of 4 bytes.
 const HEADER: usize = 13;
-const TAG: usize = 16;
 const PAYLOAD: usize = PACKET - HEADER - TAG;
 /// Packets per system call: 63,888 bytes, the most that fits a UDP datagram of 64 KiB.
 const BATCH: usize = 44;
@@ -51,7 +50,7 @@ fn start(certificate: &Certificate, local: SocketAddr) -> Result<Box<dyn Endpoin
     socket.set_nonblocking(true)?;
     let offload = UdpSocketState::new((&socket).into())?;
     let (_, key) = certificate.der.split_last_chunk::<16>().ok_or("a short certificate")?;
-    let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, key)?);
+    let key = Key::new(key)?;
     Ok(Box::new(Limit { socket: Rc::new(Offloaded { socket: UdpSocket::from_std(socket)?, offload, key }) }))
 }
 
@@ -62,7 +61,7 @@ struct Limit {
 struct Offloaded {
     socket: UdpSocket,
     offload: UdpSocketState,
-    key: LessSafeKey,
+    key: Key,
 }
 
 impl Offloaded {
@@ -224,15 +223,15 @@ impl Shared {
 }
 
 impl Out {
-    fn seal(&mut self, key: &LessSafeKey, kind: u8, payload: &[u8]) -> Result<(), Failure> {
+    fn seal(&mut self, key: &Key, kind: u8, payload: &[u8]) -> Result<(), Failure> {
         let start = self.batch.len();
         self.batch.push(kind);
         self.batch.extend_from_slice(&[0x11; 8]);
         self.batch.extend_from_slice(&self.next.to_be_bytes());
         self.batch.extend_from_slice(payload);
         let (header, body) = self.batch[start..].split_at_mut(HEADER);
-        let tag = key.seal_in_place_separate_tag(nonce(self.next), Aad::from(header), body)?;
-        self.batch.extend_from_slice(tag.as_ref());
+        let tag = key.seal(self.next, header, body)?;
+        self.batch.extend_from_slice(&tag);
         self.next += 1;
         Ok(())
     }
@@ -252,7 +251,7 @@ impl Inward {
         Ok(())
     }
 
-    fn open(&mut self, key: &LessSafeKey, packet: Range<usize>) -> Result<(), Failure> {
+    fn open(&mut self, key: &Key, packet: Range<usize>) -> Result<(), Failure> {
         let bytes = &mut self.buffer[packet.clone()];
         if let [UPDATE, allowed @ ..] = &*bytes {
             self.update = Some(u32::from_be_bytes(allowed.try_into()?));
@@ -265,7 +264,7 @@ impl Inward {
         }
         self.next += 1;
         self.ended = header[0] == LAST;
-        let len = key.open_in_place(nonce(number), Aad::from(header), body)?.len();
+        let len = key.open(number, header, body)?;
         if len > 0 {
             let start = packet.start + HEADER;
             self.unread.push_back(start..start + len);
@@ -287,12 +286,6 @@ impl Inward {
         }
         copied
     }
-}
-
-fn nonce(number: u32) -> Nonce {
-    let mut nonce = [0; 12];
-    nonce[8..].copy_from_slice(&number.to_be_bytes());
-    Nonce::assume_unique_for_key(nonce)
 }
 
 impl Connection for Pipe {

@@ -1,12 +1,15 @@
-//! rustls, for the stacks that take its configuration: AES-128-GCM and X25519 first, as in ours, and no resumption.
+//! rustls, for the stacks that take its configuration: AES-128-GCM (by the quicker of two libraries) and X25519 first, as in
+//! ours, and no resumption.
 
 use super::ALPN;
+use super::aead::is_ring_quicker;
 use crate::Failure;
 use crate::stack::Certificate;
 use rustls::RootCertStore;
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
+use rustls::crypto::ring::cipher_suite as by_ring;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::version::TLS13;
 use std::sync::Arc;
@@ -36,9 +39,12 @@ pub(super) fn client(certificate: &Certificate) -> Result<rustls::ClientConfig, 
 }
 
 fn provider() -> Arc<CryptoProvider> {
+    let quicker = is_ring_quicker();
+    let aes_128 =
+        if quicker { by_ring::TLS13_AES_128_GCM_SHA256 } else { cipher_suite::TLS13_AES_128_GCM_SHA256 };
     Arc::new(CryptoProvider {
         cipher_suites: vec![
-            cipher_suite::TLS13_AES_128_GCM_SHA256,
+            aes_128,
             cipher_suite::TLS13_AES_256_GCM_SHA384,
             cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
         ],
