@@ -57,6 +57,23 @@ impl PageStore {
         self.copied
     }
 
+    /// Pages that wait for reuse.
+    #[must_use]
+    pub const fn spares(&self) -> usize {
+        self.spare.len()
+    }
+
+    /// Up to `pages` spare ones go to another store, the ones used last first.
+    pub fn lend(&mut self, to: &mut Self, pages: usize) {
+        let from = self.spare.len().saturating_sub(pages);
+        to.spare.extend(self.spare.drain(from..));
+    }
+
+    /// Keeps no more than so many spare pages.
+    pub fn trim(&mut self, pages: usize) {
+        self.spare.truncate(pages);
+    }
+
     /// A page in use goes to another store, for a spare one of that store if it has any.
     fn hand_over(&mut self, to: &mut Self) {
         self.used = self.used.saturating_sub(1);

@@ -178,7 +178,8 @@ pub struct RecvStream {
 
 impl RecvStream {
     pub(crate) fn new(guard: Arc<Guard>, (id, early): (StreamId, bool), inbox: Arc<Inbox>) -> Self {
-        Self { guard, id, early, inbox, piece: Piece::default(), bytes: BytesMut::new() }
+        let piece = inbox.piece();
+        Self { guard, id, early, inbox, piece, bytes: BytesMut::new() }
     }
 
     /// The stream was opened or accepted before the handshake was complete. On a server, what is read of it before

@@ -1,7 +1,8 @@
 //! One connection on the shard's side: moves bytes between mailboxes and streams, and keeps what callers wait for.
 
+use super::depot::{Depot, MAILBOX_BYTES};
 use super::door::{Door, Reply};
-use super::mailbox::{Allowance, Bells, Collected, Inbox, MAILBOX_BYTES, Outbox};
+use super::mailbox::{Bells, Collected, Inbox, Outbox};
 use super::shared::{Agreed, ConnectionStats, DATAGRAMS_MAX, INCOMING_MAX, Incoming, Opened, Shared};
 use crate::error::{Error, ReadError, WriteError};
 use mpquic_base::{Dir, FourTuple, PathId, StreamId, Time};
@@ -32,7 +33,7 @@ pub(super) struct Link {
     pub(super) stale: bool,
     /// Lent by the bridge while it calls.
     pub(super) bells: Bells,
-    allowance: Arc<Allowance>,
+    depot: Arc<Depot>,
 }
 
 /// The mailboxes of a stream, as long as they are of use.
@@ -90,7 +91,7 @@ impl Link {
             released: false,
             stale: true,
             bells: Bells::default(),
-            allowance: Arc::default(),
+            depot: Arc::default(),
         };
         link.refresh(connection);
         if connection.is_established() {
@@ -212,9 +213,14 @@ impl Link {
             }
             let Some(id) = connection.accept(dir) else { return };
             let (outbox, inbox) =
-                self.streams.entry(id).or_insert_with(|| Ends::new(id, true, &self.allowance)).boxes();
+                self.streams.entry(id).or_insert_with(|| Ends::new(id, true, &self.depot)).boxes();
             let early = !connection.is_established();
-            queue.streams.push_back(Incoming { id, early, outbox, inbox: inbox.unwrap_or_default() });
+            queue.streams.push_back(Incoming {
+                id,
+                early,
+                outbox,
+                inbox: inbox.unwrap_or_else(|| Inbox::new(&self.depot)),
+            });
             drop(state);
             self.shared.changed.notify_waiters();
         }
@@ -233,9 +239,9 @@ impl Link {
             }
         };
         let (outbox, inbox) =
-            self.streams.entry(id).or_insert_with(|| Ends::new(id, false, &self.allowance)).boxes();
+            self.streams.entry(id).or_insert_with(|| Ends::new(id, false, &self.depot)).boxes();
         let early = !connection.is_established();
-        let opened = Opened { id, early, outbox: outbox.unwrap_or_default(), inbox };
+        let opened = Opened { id, early, outbox: outbox.unwrap_or_else(|| Outbox::new(&self.depot)), inbox };
         if wish.reply.send(Ok(opened)).is_err() {
             // Nobody waiting any more.
             self.reset(connection, id, RELEASED_CODE);
@@ -424,6 +430,11 @@ impl Link {
             || before.datagrams_sent != counters.datagrams_sent
     }
 
+    /// Nothing has moved for a while.
+    pub(super) fn rest(&self) {
+        self.depot.rest();
+    }
+
     /// The last handle is gone.
     pub(super) fn on_released(&mut self, now: Time, connection: &mut Connection) {
         self.released = true;
@@ -494,19 +505,19 @@ impl Link {
 }
 
 impl Sending {
-    fn new(allowance: &Arc<Allowance>) -> Self {
-        Self { outbox: Arc::new(Outbox::new(Arc::clone(allowance))), finished: false, reset_at: None }
+    fn new(depot: &Arc<Depot>) -> Self {
+        Self { outbox: Outbox::new(depot), finished: false, reset_at: None }
     }
 }
 
 impl Ends {
     /// `accepted`: by us, so the peer opened it.
-    fn new(id: StreamId, accepted: bool, allowance: &Arc<Allowance>) -> Self {
+    fn new(id: StreamId, accepted: bool, depot: &Arc<Depot>) -> Self {
         let (sends, receives) = match id.dir() {
             Dir::Bi => (true, true),
             Dir::Uni => (!accepted, accepted),
         };
-        Self { out: sends.then(|| Sending::new(allowance)), inbox: receives.then(Arc::default) }
+        Self { out: sends.then(|| Sending::new(depot)), inbox: receives.then(|| Inbox::new(depot)) }
     }
 
     fn boxes(&self) -> (Option<Arc<Outbox>>, Option<Arc<Inbox>>) {

@@ -2,47 +2,19 @@
 //!
 //! A box holds pages that are addressed as the stream is. Whole pages change hands at each step, so a byte is copied only
 //! where the handle's user brings or takes it. The shard holds the lock of a box for moving pages, a handle for one write.
-//! Empty pages go back the same way, and none is allocated before its first byte.
+//! Empty pages go to the [`Depot`] of the connection, and none is allocated before its first byte.
 //! Each box knows whether the shard is already going to look at it; only if not does a handle have to tell.
 
+use super::depot::{Depot, MAILBOX_BYTES};
 use crate::error::{ReadError, WriteError};
 use crate::locked;
 use bytes::{Buf as _, Bytes};
 use core::ops::Range;
-use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::{Context, Poll, Waker};
 use mpquic_base::pages::PAGE;
 use mpquic_base::{PageStore, Pages, StreamId};
 use mpquic_proto::{Connection, Read, Refused};
 use std::sync::{Arc, Mutex};
-
-/// Bytes that a box holds. The side that takes may hold as many again.
-pub(crate) const MAILBOX_BYTES: usize = 256 * 1024;
-
-/// What the outboxes of one connection hold together, so that memory does not grow with a whole box for each of many streams.
-#[derive(Debug, Default)]
-pub(crate) struct Allowance(AtomicUsize);
-
-impl Allowance {
-    /// Bytes of all boxes beyond which each is held to its minimum.
-    const TOTAL: usize = 2 * 1024 * 1024;
-    /// A box may always hold this much, however full the others are.
-    const BOX_MIN: usize = 16 * 1024;
-
-    /// What one box may hold now: as much as is left for all, so that boxes that fill up together get equal shares.
-    fn per_box(&self) -> usize {
-        let left = Self::TOTAL.saturating_sub(self.0.load(Ordering::Relaxed));
-        left.clamp(Self::BOX_MIN, MAILBOX_BYTES)
-    }
-
-    fn add(&self, bytes: usize) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    fn give_back(&self, bytes: usize) {
-        self.0.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
 
 /// Bytes of a stream, in their order.
 #[derive(Debug)]
@@ -50,15 +22,14 @@ pub(crate) struct Piece {
     pages: Pages,
     store: PageStore,
     range: Range<u64>,
-}
-
-impl Default for Piece {
-    fn default() -> Self {
-        Self { pages: Pages::new(), store: PageStore::keeping(MAILBOX_BYTES / PAGE), range: 0..0 }
-    }
+    depot: Arc<Depot>,
 }
 
 impl Piece {
+    pub(crate) fn new(depot: Arc<Depot>) -> Self {
+        Self { pages: Pages::new(), store: PageStore::keeping(MAILBOX_BYTES / PAGE), range: 0..0, depot }
+    }
+
     pub(crate) fn len(&self) -> usize {
         usize::try_from(self.range.end - self.range.start).unwrap_or(usize::MAX)
     }
@@ -67,7 +38,8 @@ impl Piece {
         self.range.is_empty()
     }
 
-    fn write(&mut self, data: &[u8]) {
+    pub(super) fn write(&mut self, data: &[u8]) {
+        self.stock(data.len());
         self.pages.write(&mut self.store, self.range.end, data);
         self.range.end += data.len() as u64;
     }
@@ -85,6 +57,7 @@ impl Piece {
         if self.is_empty() {
             self.pages.clear(&mut self.store);
         }
+        self.restock();
     }
 
     /// Copies the next bytes.
@@ -100,6 +73,15 @@ impl Piece {
         self.pages.adopt(&mut self.store, &mut next.pages, &mut next.store, next.range.clone());
         self.range.end = next.range.end;
         next.advance(next.len());
+    }
+
+    /// Takes spare pages for `bytes` more.
+    fn stock(&mut self, bytes: usize) {
+        self.depot.stock(&mut self.store, bytes);
+    }
+
+    fn restock(&mut self) {
+        self.depot.restock(&mut self.store);
     }
 
     /// Nothing will come any more.
@@ -121,13 +103,13 @@ impl Bells {
 }
 
 /// From a handle to the peer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outbox {
     out: Mutex<Out>,
-    allowance: Arc<Allowance>,
+    depot: Arc<Depot>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Out {
     piece: Piece,
     /// The shard was told, or waits until the connection takes more of this stream.
@@ -148,8 +130,10 @@ pub(crate) enum Collected {
 }
 
 impl Outbox {
-    pub(crate) fn new(allowance: Arc<Allowance>) -> Self {
-        Self { out: Mutex::default(), allowance }
+    pub(crate) fn new(depot: &Arc<Depot>) -> Arc<Self> {
+        let piece = Piece::new(Arc::clone(depot));
+        let out = Out { piece, attended: false, finish: false, over: None, waker: None };
+        Arc::new(Self { out: Mutex::new(out), depot: Arc::clone(depot) })
     }
 
     /// Takes as much of `data` as there is room for. The flag says whether the shard has to be told.
@@ -181,13 +165,13 @@ impl Outbox {
     ) -> Poll<Result<(usize, bool), WriteError>> {
         let mut out = locked(&self.out);
         out.writable()?;
-        let n = wanted.min(self.allowance.per_box().saturating_sub(out.piece.len()));
+        let n = wanted.min(self.depot.per_box().saturating_sub(out.piece.len()));
         if n == 0 && wanted > 0 {
             out.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
         put(&mut out.piece, n);
-        self.allowance.add(n);
+        self.depot.on_put(n);
         Poll::Ready(Ok((n, !core::mem::replace(&mut out.attended, true))))
     }
 
@@ -196,7 +180,7 @@ impl Outbox {
         let mut out = locked(&self.out);
         out.writable()?;
         let least = least.min(MAILBOX_BYTES);
-        let share = self.allowance.per_box().saturating_sub(out.piece.len());
+        let share = self.depot.per_box().saturating_sub(out.piece.len());
         if share == 0 || MAILBOX_BYTES - out.piece.len() < least {
             out.waker = Some(cx.waker().clone());
             return Poll::Pending;
@@ -216,7 +200,7 @@ impl Outbox {
         for part in parts {
             out.piece.write(part);
         }
-        self.allowance.add(total);
+        self.depot.on_put(total);
         Ok((true, !core::mem::replace(&mut out.attended, true)))
     }
 
@@ -261,7 +245,7 @@ impl Outbox {
             // A refusal means that the peer stopped it or all is over; an event says which.
             let Ok(taken) = taken else { return Collected::Rest };
             piece.advance(taken);
-            self.allowance.give_back(taken);
+            self.depot.on_taken(taken);
             if taken < available {
                 break;
             }
@@ -269,7 +253,7 @@ impl Outbox {
         let left = piece.len();
         out.attended = left > 0;
         // Woken for a few bytes of room, a writer would come for each packet that was acknowledged.
-        if !out.finish && left <= self.allowance.per_box() / 2 {
+        if !out.finish && left <= self.depot.per_box() / 2 {
             bells.0.extend(out.waker.take());
         }
         if left == 0 && out.finish { Collected::Finish } else { Collected::Rest }
@@ -299,7 +283,7 @@ impl Outbox {
 
     /// Drops what is here; nothing will come any more.
     fn empty(&self, out: &mut Out) {
-        self.allowance.give_back(out.piece.len());
+        self.depot.on_taken(out.piece.len());
         out.piece.close();
     }
 }
@@ -315,10 +299,10 @@ impl Out {
 }
 
 /// From the peer to a handle.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Inbox(Mutex<In>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct In {
     piece: Piece,
     /// The shard left bytes behind because the box was full.
@@ -338,6 +322,16 @@ pub(crate) enum Fetched {
 }
 
 impl Inbox {
+    pub(crate) fn new(depot: &Arc<Depot>) -> Arc<Self> {
+        let piece = Piece::new(Arc::clone(depot));
+        Arc::new(Self(Mutex::new(In { piece, starving: false, end: None, waker: None })))
+    }
+
+    /// For the handle to keep what it fetches.
+    pub(crate) fn piece(&self) -> Piece {
+        Piece::new(Arc::clone(&locked(&self.0).piece.depot))
+    }
+
     /// The handle takes everything; `into` has to be empty.
     pub(crate) fn poll_fetch(&self, cx: &Context<'_>, into: &mut Piece) -> Poll<Result<Fetched, ReadError>> {
         let mut inbox = locked(&self.0);
@@ -370,6 +364,8 @@ impl Inbox {
     ) -> bool {
         let mut inbox = locked(&self.0);
         let before = inbox.piece.len();
+        // For each page that the connection gives it gets one.
+        inbox.piece.stock(limit - before.min(limit));
         while inbox.end.is_none() {
             let piece = &mut inbox.piece;
             let room = limit - piece.len().min(limit);
@@ -385,6 +381,7 @@ impl Inbox {
                 Err(_) => inbox.end = Some(Err(ReadError::Stopped)),
             }
         }
+        inbox.piece.restock();
         let goes_on = inbox.end.is_none();
         if inbox.piece.len() > before || !goes_on {
             bells.0.extend(inbox.waker.take());
@@ -404,14 +401,13 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
-    use super::{Allowance, MAILBOX_BYTES, Outbox, Piece};
+    use super::{Depot, MAILBOX_BYTES, Outbox, Piece};
     use crate::error::WriteError;
-    use core::sync::atomic::Ordering;
     use core::task::{Context, Poll, Waker};
     use std::sync::Arc;
 
     /// Writes a little to each box in turn until none takes anything, and says what each holds.
-    fn filled(boxes: &[Outbox]) -> Vec<usize> {
+    fn filled(boxes: &[Arc<Outbox>]) -> Vec<usize> {
         let cx = Context::from_waker(Waker::noop());
         let mut held = vec![0; boxes.len()];
         loop {
@@ -428,25 +424,26 @@ mod tests {
     }
 
     #[test]
-    fn boxes_of_a_connection_share_its_allowance_evenly_and_none_goes_without() {
-        let allowance = Arc::new(Allowance::default());
-        let boxes = |n: usize| (0..n).map(|_| Outbox::new(Arc::clone(&allowance))).collect::<Vec<_>>();
+    fn outboxes_of_a_connection_share_what_it_may_hold_evenly_and_none_goes_without() {
+        let depot = Arc::new(Depot::default());
+        let boxes = |n: usize| (0..n).map(|_| Outbox::new(&depot)).collect::<Vec<_>>();
         let twenty = boxes(20);
         let held = filled(&twenty);
         let total: usize = held.iter().sum();
-        assert!(total <= Allowance::TOTAL && total > Allowance::TOTAL / 10 * 9, "{total}");
+        assert!(total <= Depot::TOTAL && total > Depot::TOTAL / 10 * 9, "{total}");
         assert!(held.iter().max().unwrap() - held.iter().min().unwrap() <= 1000, "{held:?}");
         let many = boxes(200);
         let late: usize = filled(&many).iter().sum();
-        assert_eq!(late, 200 * Allowance::BOX_MIN, "who comes late has the minimum");
+        assert_eq!(late, 200 * Depot::BOX_MIN, "who comes late has the minimum");
         twenty.iter().chain(&many).for_each(|outbox| outbox.end(Err(WriteError::Finished)));
-        assert_eq!(allowance.0.load(Ordering::Relaxed), 0);
+        assert_eq!(depot.held(), 0);
         assert_eq!(filled(&boxes(1)), [MAILBOX_BYTES]);
     }
 
     #[test]
     fn a_piece_gives_its_bytes_once_and_takes_no_harm_from_a_claim_to_more() {
-        let (mut first, mut held) = (Piece::default(), Piece::default());
+        let depot = Arc::new(Depot::default());
+        let [mut first, mut held] = [0, 1].map(|_| Piece::new(Arc::clone(&depot)));
         let data: Vec<u8> = (0..MAILBOX_BYTES / 4).map(|i| (i % 251).to_le_bytes()[0]).collect();
         let mut got = Vec::new();
         for part in data.chunks(7001) {

@@ -4,6 +4,7 @@
 //! one connection, `mailbox` the bytes of one direction of a stream, `shared` what else both sides see. All queues are
 //! bounded; when one is full, its far end waits and says so once there is room.
 
+mod depot;
 pub(crate) mod door;
 mod link;
 pub(crate) mod mailbox;
@@ -282,6 +283,8 @@ impl Bridge {
             link.stale = link.refresh(connection);
             if link.stale {
                 self.refresh_at = Some(cx.now() + REFRESH_EVERY);
+            } else {
+                link.rest();
             }
         }
     }

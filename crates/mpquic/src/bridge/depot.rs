@@ -1,0 +1,113 @@
+//! What the mailboxes of one connection share: spare pages, and how much its outboxes may hold.
+//!
+//! With many streams each box has its moments. Were each to keep its own spare pages, the same bytes would go round through
+//! many times as much memory, none of it in the processor's caches when its turn comes.
+
+use crate::locked;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use mpquic_base::PageStore;
+use mpquic_base::pages::PAGE;
+use std::sync::Mutex;
+
+/// Bytes that a mailbox holds. The side that takes may hold as many again.
+pub(super) const MAILBOX_BYTES: usize = 256 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Depot {
+    /// Bytes in all outboxes.
+    held: AtomicUsize,
+    spare: Mutex<PageStore>,
+}
+
+impl Default for Depot {
+    fn default() -> Self {
+        Self { held: AtomicUsize::new(0), spare: Mutex::new(PageStore::keeping(0)) }
+    }
+}
+
+impl Depot {
+    /// Bytes of all outboxes beyond which each is held to its minimum.
+    pub(super) const TOTAL: usize = 2 * 1024 * 1024;
+    /// An outbox may always hold this much, however full the others are.
+    pub(super) const BOX_MIN: usize = 16 * 1024;
+    /// Spare pages beyond this go back to the allocator.
+    const SPARES_MAX: usize = 4 * 1024 * 1024 / PAGE;
+
+    /// What one outbox may hold now: as much as is left for all, so that boxes that fill up together get equal shares.
+    pub(super) fn per_box(&self) -> usize {
+        Self::TOTAL.saturating_sub(self.held()).clamp(Self::BOX_MIN, MAILBOX_BYTES)
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn on_put(&self, bytes: usize) {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn on_taken(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Hands out spare pages for `bytes` more, as far as there are any.
+    pub(super) fn stock(&self, store: &mut PageStore, bytes: usize) {
+        let wanted = (bytes / PAGE + 1).saturating_sub(store.spares());
+        if wanted > 0 {
+            locked(&self.spare).lend(store, wanted);
+        }
+    }
+
+    /// Takes all spare pages back.
+    pub(super) fn restock(&self, store: &mut PageStore) {
+        if store.spares() > 0 {
+            let mut spare = locked(&self.spare);
+            store.lend(&mut spare, usize::MAX);
+            spare.trim(Self::SPARES_MAX);
+        }
+    }
+
+    /// All is quiet: nobody is going to need a page soon.
+    pub(super) fn rest(&self) {
+        locked(&self.spare).shrink();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::mailbox::Piece;
+    use super::Depot;
+    use crate::locked;
+    use mpquic_base::pages::PAGE;
+    use std::sync::Arc;
+
+    fn spares(depot: &Depot) -> usize {
+        locked(&depot.spare).spares()
+    }
+
+    #[test]
+    fn boxes_that_are_busy_one_after_the_other_use_the_same_pages() {
+        let depot = Arc::new(Depot::default());
+        let mut pieces: Vec<_> = (0..50).map(|_| Piece::new(Arc::clone(&depot))).collect();
+        let data = vec![7; 16 * PAGE];
+        for piece in &mut pieces {
+            piece.write(&data);
+            piece.advance(data.len());
+            assert_eq!(spares(&depot), 16);
+        }
+    }
+
+    #[test]
+    fn spare_pages_are_bounded_and_go_when_all_is_quiet() {
+        let depot = Arc::new(Depot::default());
+        let mut piece = Piece::new(Arc::clone(&depot));
+        let pages = 2 * Depot::SPARES_MAX;
+        piece.write(&vec![7; pages * PAGE]);
+        for _ in 0..pages {
+            piece.advance(PAGE);
+        }
+        assert_eq!(spares(&depot), Depot::SPARES_MAX);
+        depot.rest();
+        assert_eq!(spares(&depot), 0);
+    }
+}
