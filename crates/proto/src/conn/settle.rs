@@ -6,6 +6,7 @@ use crate::event::{Event, PathEvent};
 use crate::frames::Token;
 use crate::handshake::LevelId;
 use crate::path::{AckMeta, MTU_BASE, Path, Recovery, Verdict};
+use crate::stream::SendHints;
 use mpquic_base::{Duration, PathId, Rate, Time};
 use mpquic_wire::frame::Ack;
 
@@ -13,6 +14,9 @@ use super::receive::Opened;
 
 /// RFC 9000 §13.2.5: more than this the peer's ACK delay cannot mean.
 const ACK_DELAY_MAX: Duration = Duration::from_secs(16);
+
+/// Bytes that may wait to be sent for the first time while there is one path: a dozen of the largest batches.
+const UNSENT_MAX: u64 = 512 * 1024;
 
 impl Connection {
     pub(super) fn on_ack(&mut self, now: Time, opened: Opened, ack: &Ack<'_>) -> Result<(), Violation> {
@@ -118,14 +122,18 @@ impl Connection {
     /// together send for that long, and once more for what has to be sent again.
     fn size_send_buffers(&mut self) {
         let usable = self.paths.iter().filter(|p| p.is_usable());
-        let (mut windows, mut rate, mut slowest) = (0u64, 0u64, Duration::ZERO);
+        let (mut windows, mut rate, mut slowest, mut count) = (0u64, 0u64, Duration::ZERO, 0);
         for path in usable {
+            count += 1;
             windows = windows.saturating_add(path.recovery.window());
             rate = rate.saturating_add(path.recovery.pacer.rate().bytes_per_second());
             slowest = slowest.max(path.recovery.rtt.smoothed() + path.recovery.rtt.variance() * 4);
         }
         let in_order = Rate::from_bytes_per_second(rate).bytes_in(slowest * 2);
-        self.streams.set_send_window_hint(in_order.max(windows.saturating_mul(2)));
+        let useful = in_order.max(windows.saturating_mul(2));
+        // Only a choice of paths is better for knowing much of what follows; otherwise it merely gets cold in memory.
+        let unsent = if count > 1 { u64::MAX } else { UNSENT_MAX };
+        self.streams.set_send_hints(SendHints { useful, unsent });
     }
 
     /// Sends the collected tokens home.

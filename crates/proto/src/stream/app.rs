@@ -26,13 +26,38 @@ pub enum Chunk<'a> {
     Blocked,
 }
 
-impl Streams {
-    /// The send buffers never get smaller than this: bytes enough for a few round trips of a slow start.
-    const SEND_BUFFER_MIN: u64 = 256 * 1024;
+/// What all send buffers together may take now.
+#[derive(Clone, Copy)]
+struct Free {
+    /// Bytes that are in flight or could be.
+    moving: u64,
+    /// Of those, bytes never sent.
+    fresh: u64,
+}
+
+impl Free {
     /// A stream may buffer this much beyond the peer's limit, so that new credit finds bytes waiting.
     const STALLED_MAX: u64 = 64 * 1024;
     /// A stream may hold this many times what is free: slow ones cannot take everything from the others.
     const SHARE: u64 = 4;
+
+    /// What one stream may take.
+    fn room(self, send: &Send) -> u64 {
+        let moving = Self::share(self.moving, send.moving());
+        moving.min(Self::share(self.fresh, send.fresh())).min(send.headroom(Self::STALLED_MAX))
+    }
+
+    fn share(free: u64, held: u64) -> u64 {
+        // The most it may take so that what it holds stays within SHARE times what is then free.
+        let spare = free.saturating_mul(Self::SHARE).saturating_sub(held);
+        // Rounded up: a stream that holds nothing can always take something of what is free.
+        spare.div_ceil(Self::SHARE + 1)
+    }
+}
+
+impl Streams {
+    /// The send buffers never get smaller than this: bytes enough for a few round trips of a slow start.
+    const SEND_BUFFER_MIN: u64 = 256 * 1024;
     /// Room that is worth waking a writer for.
     const WORTH_WAKING: u64 = 4096;
 
@@ -138,39 +163,32 @@ impl Streams {
     fn room(&self, id: StreamId) -> Result<usize, Refused> {
         let send = self.sender(id)?;
         send.check_open()?;
-        Ok(usize::try_from(Self::share(self.total_room(), send)).unwrap_or(usize::MAX))
+        Ok(usize::try_from(self.free().room(send)).unwrap_or(usize::MAX))
     }
 
-    /// What all send buffers together may take now.
-    fn total_room(&self) -> u64 {
-        let useful = self.send_window_hint.max(Self::SEND_BUFFER_MIN).min(self.config.send_buffer_max);
+    fn free(&self) -> Free {
+        let useful = self.send_hints.useful.max(Self::SEND_BUFFER_MIN).min(self.config.send_buffer_max);
         let hard = self.config.send_buffer_max.saturating_sub(self.sums.held);
-        useful.saturating_sub(self.sums.moving).min(hard)
+        Free {
+            moving: useful.saturating_sub(self.sums.moving).min(hard),
+            fresh: self.send_hints.unsent.saturating_sub(self.sums.fresh),
+        }
     }
 
-    /// What one stream may take of `free`.
-    fn share(free: u64, send: &Send) -> u64 {
-        // The most it may take so that what it holds stays within SHARE times what is then free.
-        let spare = free.saturating_mul(Self::SHARE).saturating_sub(send.moving());
-        // Rounded up: a stream that holds nothing can always take something of what is free.
-        let share = spare.div_ceil(Self::SHARE + 1);
-        share.min(send.headroom(Self::STALLED_MAX))
-    }
-
-    /// The next stream whose writer can go on. One that cannot leaves the queue: its next acknowledgement or limit
+    /// The next stream whose writer can go on. One that cannot leaves the queue: its next packet, acknowledgement or limit
     /// brings it back.
     fn next_writable(&mut self) -> Option<StreamId> {
         let worth = Self::WORTH_WAKING.min(self.config.send_buffer_max / 4).max(1);
         loop {
-            let free = self.total_room();
-            if free == 0 {
+            let free = self.free();
+            if free.moving.min(free.fresh) == 0 {
                 return None;
             }
             let id = self.queues.waiting.pop_front()?;
             let Some(stream) = self.table.get_mut(&id) else { continue };
             stream.listed.waiting = false;
             let Some(send) = &mut stream.send else { continue };
-            let room = Self::share(free, send);
+            let room = free.room(send);
             if send.waiting && (room >= worth || (room > 0 && send.moving() == 0)) {
                 send.waiting = false;
                 return Some(id);

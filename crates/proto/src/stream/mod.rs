@@ -95,6 +95,15 @@ pub struct StreamStats {
     pub copied: u64,
 }
 
+/// What the network can use of the send buffers, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SendHints {
+    /// In flight and in waiting.
+    pub(crate) useful: u64,
+    /// Never sent.
+    pub(crate) unsent: u64,
+}
+
 /// What flow control lets go now, in bytes; a FIN on its own counts as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct Sendable {
@@ -355,8 +364,7 @@ pub(crate) struct Streams {
     shared: Shared,
     sums: Tally,
     queues: Queues,
-    /// What the network can use of the send buffers.
-    send_window_hint: u64,
+    send_hints: SendHints,
 }
 
 impl Streams {
@@ -384,7 +392,7 @@ impl Streams {
             },
             sums: Tally::default(),
             queues: Queues::default(),
-            send_window_hint: 0,
+            send_hints: SendHints { useful: 0, unsent: u64::MAX },
         }
     }
 
@@ -515,9 +523,8 @@ impl Streams {
         self.queues.tuning.drain(..listed);
     }
 
-    /// How many bytes in flight and in waiting are of use: twice the sum of the congestion windows.
-    pub(crate) fn set_send_window_hint(&mut self, bytes: u64) {
-        self.send_window_hint = bytes;
+    pub(crate) fn set_send_hints(&mut self, hints: SendHints) {
+        self.send_hints = hints;
     }
 
     /// The application of either end has opened one.

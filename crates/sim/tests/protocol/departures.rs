@@ -1,7 +1,7 @@
 //! Transmissions between connection and wheel: how many may wait, and what becomes of a batch that lost one packet.
 
-use crate::rig::{Duo, Packet, ms};
-use mpquic_base::{Dir, Rate, Rng, StreamId};
+use crate::rig::{Duo, Packet, ms, server_address};
+use mpquic_base::{Dir, FourTuple, Rate, Rng, StreamId};
 use mpquic_policy::cc::{AckBatch, Controller, EcnBatch, LossBatch};
 use mpquic_policy::{Entry, Settings};
 use mpquic_proto::{Admission, Fate, Read, Tag, TransportConfig};
@@ -49,12 +49,13 @@ fn written(limit: u32, len: usize) -> (Duo, StreamId, Vec<u8>) {
     (duo, id, data)
 }
 
-/// Takes transmissions until there are none, and leaves their fates open.
-fn taken(duo: &mut Duo) -> Vec<Tag> {
+/// Takes transmissions until there are none, although the application writes on, and leaves their fates open.
+fn taken(duo: &mut Duo, stream: StreamId) -> Vec<Tag> {
     let mut out = vec![0; 65_536];
     let mut tags = Vec::new();
     while let Some((_, transmit)) = duo.client.transmit(duo.now, &mut out) {
         tags.push(transmit.tag);
+        duo.connection().write(stream, &out).unwrap();
     }
     tags
 }
@@ -63,15 +64,15 @@ fn taken(duo: &mut Duo) -> Vec<Tag> {
 fn a_limit_of_five_blocks_earlier_than_one_of_twenty_and_each_fate_lets_one_more_go() {
     let mut taken_by = Vec::new();
     for limit in [5, 20] {
-        let (mut duo, ..) = written(limit, 3_000_000);
-        let mut waiting = taken(&mut duo);
+        let (mut duo, stream, _) = written(limit, 300_000);
+        let mut waiting = taken(&mut duo, stream);
         taken_by.push(waiting.len());
         assert_eq!(waiting.len(), limit as usize);
-        assert!(taken(&mut duo).is_empty(), "blocked");
+        assert!(taken(&mut duo, stream).is_empty(), "blocked");
         for fate in [Fate::Sent(duo.now), Fate::Cancelled, Fate::Failed] {
             let (now, id, tag) = (duo.now, duo.id, waiting.remove(0));
             duo.client.settle(now, id, tag, fate);
-            let more = taken(&mut duo);
+            let more = taken(&mut duo, stream);
             assert!(more.len() <= 1, "{fate:?} gave {more:?}");
             waiting.extend(more);
         }
@@ -81,8 +82,8 @@ fn a_limit_of_five_blocks_earlier_than_one_of_twenty_and_each_fate_lets_one_more
 
 #[test]
 fn an_ack_needs_no_credit_and_is_urgent() {
-    let (mut duo, ..) = written(5, 3_000_000);
-    let waiting = taken(&mut duo);
+    let (mut duo, stream, _) = written(5, 300_000);
+    let waiting = taken(&mut duo, stream);
     let id = duo.server_connection().open(Dir::Uni).unwrap();
     duo.server_connection().write(id, &[1; 5000]).unwrap();
     let packets = duo.server_says();
@@ -94,6 +95,22 @@ fn an_ack_needs_no_credit_and_is_urgent() {
         acks += 1;
     }
     assert!(acks > 0, "five packets came in, and {} transmissions wait", waiting.len());
+}
+
+#[test]
+fn with_one_path_little_waits_unsent_and_with_two_as_much_as_they_can_use() {
+    let (mut duo, id, _) = written(32, 1000);
+    let much = vec![1; 1_500_000];
+    duo.wait(ms(100));
+    let alone = duo.connection().write(id, &much).unwrap();
+    assert!((200_000..=512 * 1024).contains(&alone), "{alone}");
+    duo.wait(ms(100));
+    let (now, local) = (duo.now, "198.51.100.2:4000".parse().unwrap());
+    duo.connection().open_path(now, FourTuple { local, peer: server_address() }, false).unwrap();
+    duo.wait(ms(100));
+    duo.connection().write(id, &[1; 5000]).unwrap();
+    duo.wait(ms(100));
+    assert_eq!(duo.connection().write(id, &much), Ok(much.len()));
 }
 
 /// Whether all of `part` is in one of the packets.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::error::Refused;
 use crate::stream::ready::BATCH;
-use crate::stream::{Sendable, StreamEvent, Streams};
+use crate::stream::{SendHints, Sendable, StreamEvent, Streams};
 use mpquic_base::{Dir, Role, StreamId};
 
 fn writer() -> (Streams, StreamId) {
@@ -246,7 +246,7 @@ fn a_higher_priority_goes_first_even_if_it_was_given_while_waiting() {
 #[test]
 fn none_of_a_thousand_streams_starves_and_each_gets_its_turn_by_the_batch() {
     let mut s = streams(Role::Client, limits(1 << 30, 1 << 30, 2000));
-    s.set_send_window_hint(1 << 30);
+    s.set_send_hints(SendHints { useful: 1 << 30, unsent: u64::MAX });
     s.config.send_buffer_max = 1 << 30;
     let ids: Vec<_> = (0..1000).map(|_| s.open(Dir::Uni).unwrap()).collect();
     let each = 3 * BATCH;
@@ -294,8 +294,32 @@ fn a_full_send_buffer_takes_nothing_and_says_when_it_does_again() {
     acked(&mut s, &packets);
     assert_eq!(events(&mut s), [StreamEvent::Writable(id), StreamEvent::Writable(other)]);
     assert_eq!(events(&mut s), [], "once");
-    s.set_send_window_hint(4 << 20);
+    s.set_send_hints(SendHints { useful: 4 << 20, unsent: u64::MAX });
     assert_eq!(s.write(id, &bytes), Ok(1 << 20));
+}
+
+#[test]
+fn where_little_is_wanted_unsent_each_packet_makes_room_whatever_is_in_flight() {
+    let mut s = streams(Role::Client, limits(1 << 30, 1 << 30, 2000));
+    let id = s.open(Dir::Uni).unwrap();
+    s.config.send_buffer_max = 64 << 20;
+    s.set_send_hints(SendHints { useful: 32 << 20, unsent: 100 * KIB });
+    let bytes = vec![1; 1 << 20];
+    let mut taken = 0;
+    for _ in 0..20 {
+        let n = s.write(id, &bytes).unwrap() as u64;
+        assert!((70 * KIB..=100 * KIB).contains(&n), "{n} with {taken} in flight");
+        taken += n;
+        assert_eq!(events(&mut s), [], "nothing has left since");
+        flush(&mut s);
+        assert_eq!(events(&mut s), [StreamEvent::Writable(id)]);
+    }
+    let others = [0, 1, 2].map(|_| s.open(Dir::Uni).unwrap());
+    s.write(id, &bytes).unwrap();
+    for other in others {
+        assert!(s.write(other, &bytes).unwrap() > 0, "one stream does not take everything");
+    }
+    assert!(s.sendable().fresh <= 100 * KIB);
 }
 
 #[test]
