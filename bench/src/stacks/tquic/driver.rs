@@ -27,6 +27,10 @@ pub(super) struct Driver {
     woken: Notify,
 }
 
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 /// The end may have come from here or from the peer; tquic itself keeps the connection for a while.
 pub(super) fn is_over(quic: &Connection) -> bool {
     quic.is_closed() || quic.is_draining() || quic.peer_error().is_some()
@@ -76,7 +80,7 @@ impl Driver {
         let mut buffer = vec![0; DATAGRAM];
         loop {
             let more = self.receive(&mut buffer);
-            self.endpoint().on_timeout(Instant::now());
+            self.endpoint().on_timeout(now());
             self.turn();
             let rest = self.endpoint.borrow().timeout();
             if more || rest == Some(Duration::ZERO) {
@@ -104,7 +108,7 @@ impl Driver {
         let mut endpoint = self.endpoint();
         for _ in 0..CALLS {
             let Some(meta) = self.wire.receive(buffer) else { return false };
-            let info = PacketInfo { src: meta.addr, dst: self.local, time: Instant::now() };
+            let info = PacketInfo { src: meta.addr, dst: self.local, time: now() };
             for packet in buffer[..meta.len].chunks_mut(meta.stride.max(1)) {
                 // One bad packet is not worth more than being ignored.
                 endpoint.recv(packet, &info).ok();

@@ -2,9 +2,9 @@
 
 use crate::Failure;
 use std::fs::{self, DirBuilder};
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A folder that only we may read.
 pub(super) struct Files {
@@ -13,13 +13,16 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn new() -> Result<Self, Failure> {
-        // Of what a killed process with the same number left, the time tells it apart.
-        let nanos = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos();
-        let name = format!("mpquic-bench-{}-{nanos}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        let made = DirBuilder::new().mode(0o700).create(&folder);
-        made.map_err(|error| format!("{} could not be made: {error}", folder.display()))?;
-        Ok(Self { folder })
+        // A killed process of the same number may have left one.
+        let names = (0..100).map(|n| format!("mpquic-bench-{}-{n}", std::process::id()));
+        for folder in names.map(|name| std::env::temp_dir().join(name)) {
+            match DirBuilder::new().mode(0o700).create(&folder) {
+                Ok(()) => return Ok(Self { folder }),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(format!("{} could not be made: {error}", folder.display()).into()),
+            }
+        }
+        Err(format!("{} is full of folders left by this benchmark", std::env::temp_dir().display()).into())
     }
 
     /// Writes it as PEM and says where.

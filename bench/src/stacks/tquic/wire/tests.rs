@@ -1,13 +1,14 @@
 use super::*;
 use std::net::Ipv4Addr;
-use std::time::Instant;
+use tokio::time::Instant;
 
 fn to(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
 fn packets(sizes_and_ports: &[(usize, u16)]) -> Vec<Packet> {
-    let info = |port| PacketInfo { src: to(1), dst: to(port), time: Instant::now() };
+    let time = Instant::now().into_std();
+    let info = |port| PacketInfo { src: to(1), dst: to(port), time };
     sizes_and_ports.iter().map(|&(size, port)| (vec![port as u8; size], info(port))).collect()
 }
 
