@@ -35,13 +35,14 @@ impl Executables {
 
 /// cargo shows its progress by itself; a build that is up to date takes it a moment.
 fn build() -> Result<PathBuf, Failure> {
-    let manifest = Path::new(PACKAGE).join("Cargo.toml");
+    eprintln!("tquic: an executable for it, by cargo (the first time it takes some minutes)");
     let target =
         env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new(PACKAGE).join("target"), PathBuf::from);
-    eprintln!("tquic: an executable for it, by cargo (the first time it takes some minutes)");
+    let target = target.join(stacks::TQUIC);
+    let failed = |why: &str| failed(why, &target);
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--release", "--message-format", "json-render-diagnostics"]).args(FEATURES);
-    cargo.arg("--manifest-path").arg(&manifest).arg("--target-dir").arg(target.join(stacks::TQUIC));
+    cargo.arg("--manifest-path").arg(Path::new(PACKAGE).join("Cargo.toml")).arg("--target-dir").arg(&target);
     let built = cargo.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let built = built.map_err(|error| failed(&format!("cargo does not start: {error}")))?;
     if !built.status.success() {
@@ -57,16 +58,19 @@ fn executable(message: &str) -> Option<PathBuf> {
     message["executable"].as_str().map(PathBuf::from)
 }
 
-fn failed(why: &str) -> Failure {
+fn failed(why: &str, target: &Path) -> Failure {
     let needs = needs(|program, variable| {
         let program = env::var_os(variable).unwrap_or_else(|| program.into());
         let asked =
             Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         asked.is_ok_and(|status| status.success())
     });
-    let by_hand =
-        format!("cargo build --release --manifest-path {PACKAGE}/Cargo.toml {}", FEATURES.join(" "));
-    format!("tquic's executable could not be built: {why}. It takes {needs}. By hand: {by_hand}").into()
+    let (features, target) = (FEATURES.join(" "), target.display());
+    format!(
+        "tquic's executable could not be built: {why}. It takes {needs}. By hand: \
+         cargo build --release --manifest-path {PACKAGE}/Cargo.toml {features} --target-dir {target}"
+    )
+    .into()
 }
 
 /// Says of each tool whether it is there.
