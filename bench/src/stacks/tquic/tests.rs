@@ -8,7 +8,7 @@ const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCA
 
 fn alone<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let work = timeout(Duration::from_secs(30), work);
+    let work = async { timeout(Duration::from_secs(30), work).await };
     LocalSet::new().block_on(&runtime, work).expect("this takes no 30 seconds")
 }
 
