@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod apart;
 mod host;
 mod report;
 mod role;
@@ -14,8 +15,10 @@ mod stack;
 mod stacks;
 mod tests;
 
+use apart::Executables;
 use clap::{Args, Parser, Subcommand};
 use report::Report;
+use stack::Stack;
 use std::process::ExitCode;
 use tests::Test;
 
@@ -69,9 +72,22 @@ pub(crate) struct Options {
     /// Only these stacks.
     #[arg(long, value_delimiter = ',', value_parser = stacks::names())]
     stacks: Vec<String>,
+    /// tquic too. It cannot be in one executable with the others, so one for it is built first, by cargo; that takes
+    /// cmake, a C++ compiler and some minutes. `--stacks ...,tquic` does the same.
+    #[arg(long)]
+    with_tquic: bool,
     /// One line of JSON at the end.
     #[arg(long)]
     json: bool,
+}
+
+impl Options {
+    /// What stands apart takes part only if it is asked for.
+    fn want(&self, stack: &Stack) -> bool {
+        let named = self.stacks.iter().any(|name| name == stack.name);
+        let all = self.stacks.is_empty() && !stacks::is_apart(stack.name);
+        named || all || (self.with_tquic && stack.name == stacks::TQUIC)
+    }
 }
 
 fn main() -> ExitCode {
@@ -95,8 +111,9 @@ fn main() -> ExitCode {
 
 /// Fails only if not one round of all worked.
 fn compare(tests: &[&'static Test], options: &Options) -> Result<(), Failure> {
+    let executables = Executables::ready(options)?;
     let mut report = Report::begin();
-    rounds::run(tests, options, &mut report);
+    rounds::run(tests, options, &executables, &mut report);
     report.end();
     print!("{report}");
     if options.json {
@@ -116,6 +133,23 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
     };
     let number: u64 = digits.parse().map_err(|error| format!("{digits:?}: {error}"))?;
     number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(|| "not a size".to_owned())
+}
+
+#[cfg(test)]
+#[test]
+fn tquic_takes_part_when_it_is_built_in_or_asked_for() {
+    let wanted = |arguments: &[&str]| {
+        let cli = Cli::parse_from(["mpquic-bench", "bulk"].iter().chain(arguments));
+        let Command::Bulk(options) = cli.command else { unreachable!("bulk was asked for") };
+        let names = stacks::ALL.iter().filter(|stack| options.want(stack)).map(|stack| stack.name);
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(wanted(&[]).contains(&"tquic"), cfg!(feature = "tquic"));
+    assert!(wanted(&[]).contains(&"mpquic"));
+    assert_eq!(wanted(&["--with-tquic"]), stacks::names());
+    assert_eq!(wanted(&["--stacks", "mpquic"]), ["mpquic"]);
+    assert_eq!(wanted(&["--stacks", "mpquic,tquic"]), ["mpquic", "tquic"]);
+    assert_eq!(wanted(&["--stacks", "limit", "--with-tquic"]), ["tquic", "limit"]);
 }
 
 #[cfg(test)]

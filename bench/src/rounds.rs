@@ -1,12 +1,14 @@
 //! Rounds: every test with every stack in turn, again and again, so that whatever else the machine does meets all alike.
 //! A round that fails is told to the report, and the others go on.
 
+use crate::apart::Executables;
 use crate::report::Report;
 use crate::role::{End, FAILED, Job};
 use crate::stack::Stack;
 use crate::tests::{Measured, Test};
 use crate::{Failure, Options, host, stacks};
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -18,8 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A stack that failed a test so often is not asked again.
 const FAILURES_MAX: usize = 2;
 
-pub(crate) fn run(tests: &[&'static Test], options: &Options, report: &mut Report) {
-    let wanted = |stack: &&Stack| options.stacks.is_empty() || options.stacks.iter().any(|n| n == stack.name);
+pub(crate) fn run(
+    tests: &[&'static Test],
+    options: &Options,
+    executables: &Executables,
+    report: &mut Report,
+) {
+    let wanted = |stack: &&Stack| options.want(stack);
     for round in 1..=options.rounds {
         for test in tests {
             for stack in stacks::ALL.iter().filter(wanted).filter(|stack| stack.takes_part_in(test.name)) {
@@ -27,7 +34,7 @@ pub(crate) fn run(tests: &[&'static Test], options: &Options, report: &mut Repor
                     continue;
                 }
                 let head = format!("round {round} of {}: {} {}", options.rounds, test.name, stack.name);
-                match attempt(test, stack, options) {
+                match attempt(test, stack, options, executables.of(stack)) {
                     Ok(measured) => {
                         let figure = &test.figures[0];
                         let (value, digits) = (measured[figure.key], figure.digits);
@@ -45,23 +52,23 @@ pub(crate) fn run(tests: &[&'static Test], options: &Options, report: &mut Repor
     }
 }
 
-fn attempt(test: &Test, stack: &Stack, options: &Options) -> Result<Measured, Failure> {
+fn attempt(test: &Test, stack: &Stack, options: &Options, player: &Path) -> Result<Measured, Failure> {
     let amount = (test.amount)(options);
-    let played = play(test, stack, amount);
+    let played = play(test, stack, amount, player);
     match (played, test.second_try) {
         (Err(failure), Some(part)) => {
             eprintln!("{} {}: failed: {failure}; trying {}", test.name, stack.name, amount / part);
-            play(test, stack, amount / part)
+            play(test, stack, amount / part, player)
         }
         (played, _) => played,
     }
 }
 
 /// One round: both ends, and what they measured together.
-fn play(test: &Test, stack: &Stack, amount: u64) -> Result<Measured, Failure> {
+fn play(test: &Test, stack: &Stack, amount: u64, player: &Path) -> Result<Measured, Failure> {
     let job =
         |end, server| Job { end, test: test.name.to_owned(), stack: stack.name.to_owned(), amount, server };
-    let ends = Ends::new();
+    let ends = Ends::new(player);
     let mut server = ends.start(&job(End::Server, None))?;
     let (_, listening) = ends.line()?;
     let mut client = ends.start(&job(End::Client, Some(listening)))?;
@@ -80,24 +87,28 @@ fn play(test: &Test, stack: &Stack, amount: u64) -> Result<Measured, Failure> {
 }
 
 /// The two processes of a round, and whatever either prints.
-struct Ends {
+struct Ends<'a> {
+    /// The executable of both.
+    player: &'a Path,
     deadline: Instant,
     said: mpsc::Sender<(End, Option<String>)>,
     heard: mpsc::Receiver<(End, Option<String>)>,
 }
 
-impl Ends {
-    fn new() -> Self {
+impl<'a> Ends<'a> {
+    fn new(player: &'a Path) -> Self {
         let (said, heard) = mpsc::channel();
-        Self { deadline: Instant::now() + PATIENCE, said, heard }
+        Self { player, deadline: Instant::now() + PATIENCE, said, heard }
     }
 
     fn start(&self, job: &Job) -> Result<Process, Failure> {
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(self.player);
         command.args(["role", job.end.name()]);
         command.args(["--test", &job.test, "--stack", &job.stack, "--amount", &job.amount.to_string()]);
         command.args(job.server.iter().flat_map(|line| ["--server", line]));
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        let mut child =
+            child.map_err(|error| format!("{} does not start: {error}", self.player.display()))?;
         let out = child.stdout.take().ok_or("no output")?;
         let (end, said) = (job.end, self.said.clone());
         thread::spawn(move || forward(out, end, &said));
