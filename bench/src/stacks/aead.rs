@@ -7,8 +7,8 @@ use {aws_lc_rs::aead as aws_lc, ring::aead as ring};
 pub(super) const TAG: usize = 16;
 
 pub(super) enum Key {
-    AwsLc(aws_lc::LessSafeKey),
-    Ring(ring::LessSafeKey),
+    AwsLc(Box<aws_lc::LessSafeKey>),
+    Ring(Box<ring::LessSafeKey>),
 }
 
 /// AWS-LC uses vectors of AES only together with AVX-512, ring with AVX2 as well.
@@ -27,9 +27,10 @@ impl Key {
     pub(super) fn new(key: &[u8; 16]) -> Result<Self, Failure> {
         if is_ring_quicker() {
             let key = ring::UnboundKey::new(&ring::AES_128_GCM, key).map_err(|_| "ring refuses the key")?;
-            return Ok(Self::Ring(ring::LessSafeKey::new(key)));
+            return Ok(Self::Ring(Box::new(ring::LessSafeKey::new(key))));
         }
-        Ok(Self::AwsLc(aws_lc::LessSafeKey::new(aws_lc::UnboundKey::new(&aws_lc::AES_128_GCM, key)?)))
+        let key = aws_lc::UnboundKey::new(&aws_lc::AES_128_GCM, key)?;
+        Ok(Self::AwsLc(Box::new(aws_lc::LessSafeKey::new(key))))
     }
 
     pub(super) fn seal(&self, number: u32, header: &[u8], body: &mut [u8]) -> Result<[u8; TAG], Failure> {
