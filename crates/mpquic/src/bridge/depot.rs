@@ -1,7 +1,7 @@
 //! What the mailboxes of one connection share: spare pages, and how much its outboxes may hold.
 //!
 //! With many streams each box has its moments. Were each to keep its own spare pages, the same bytes would go round through
-//! many times as much memory, none of it in the processor's caches when its turn comes.
+//! many times as much memory.
 
 use crate::locked;
 use core::sync::atomic::{AtomicUsize, Ordering};

@@ -15,7 +15,7 @@ use super::receive::Opened;
 /// RFC 9000 §13.2.5: more than this the peer's ACK delay cannot mean.
 const ACK_DELAY_MAX: Duration = Duration::from_secs(16);
 
-/// Bytes that may wait to be sent for the first time while there is one path: a dozen of the largest batches.
+/// Bytes that may wait to be sent for the first time while there is one path: eight of the largest batches.
 const UNSENT_MAX: u64 = 512 * 1024;
 
 impl Connection {
