@@ -22,8 +22,8 @@ pub trait App {
     /// as cancelled; its paths are for the application to give up.
     fn on_socket(&mut self, _cx: &mut Cx<'_>, _change: SocketChange) {}
 
-    /// The turn is over, and what could be sent has been: the time to wake other threads, once each.
-    fn on_turn_end(&mut self) {}
+    /// The turn is over, and what could be sent has been: the time to wake other threads.
+    fn on_turn_end(&mut self, _now: Time) {}
 
     /// When [`App::on_wake`] is to be called next even if nobody wakes the shard.
     fn deadline(&self) -> Option<Time> {

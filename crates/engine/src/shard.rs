@@ -164,7 +164,7 @@ impl<A: App> Shard<A> {
         more |= self.transmit(io, now, budget.batches);
         // What the application and the transmissions brought about; the answers are for the next turn.
         more |= self.tell(now, budget.events) > 0;
-        self.app.on_turn_end();
+        self.app.on_turn_end(now);
         self.counters.system_calls = io.calls();
         self.counters.traffic = io.traffic();
         if more { Next::Now } else { self.next(io.now()) }

@@ -15,6 +15,11 @@ impl Guard {
     pub(crate) const fn new(id: ConnectionId, door: Arc<Door>) -> Self {
         Self { id, door }
     }
+
+    /// To be called whenever a task comes to its stream: those that wait for it are woken.
+    pub(crate) fn wake_others(&self) {
+        self.door.others().wake();
+    }
 }
 
 impl Drop for Guard {

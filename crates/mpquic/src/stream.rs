@@ -66,8 +66,13 @@ impl SendStream {
     pub async fn write_chunk(&mut self, chunk: Bytes) -> Result<(), WriteError> {
         let mut rest = chunk;
         while !rest.is_empty() {
-            let (_, tell) = poll_fn(|cx| self.outbox.poll_write_chunk(cx, &mut rest)).await?;
-            self.tell(tell);
+            poll_fn(|cx| {
+                self.guard.wake_others();
+                let (_, tell) = ready!(self.outbox.poll_write_chunk(cx, &mut rest))?;
+                self.tell(tell);
+                Poll::Ready(Ok(()))
+            })
+            .await?;
         }
         Ok(())
     }
@@ -78,6 +83,7 @@ impl SendStream {
     /// # Errors
     /// As [`SendStream::write`].
     pub fn poll_room(&mut self, cx: &Context<'_>, least: usize) -> Poll<Result<usize, WriteError>> {
+        self.guard.wake_others();
         self.outbox.poll_room(cx, least)
     }
 
@@ -106,7 +112,11 @@ impl SendStream {
     /// # Errors
     /// If the peer stopped the stream, it was reset, or the connection ended before.
     pub async fn finished(&mut self) -> Result<(), WriteError> {
-        poll_fn(|cx| self.outbox.poll_over(cx)).await
+        poll_fn(|cx| {
+            self.guard.wake_others();
+            self.outbox.poll_over(cx)
+        })
+        .await
     }
 
     /// Gives up sending; what was not delivered may never be. The peer learns `code`.
@@ -127,6 +137,7 @@ impl SendStream {
     }
 
     fn write_some(&self, cx: &Context<'_>, data: &[u8]) -> Poll<Result<usize, WriteError>> {
+        self.guard.wake_others();
         let (n, tell) = ready!(self.outbox.poll_write(cx, data))?;
         self.tell(tell);
         Poll::Ready(Ok(n))
@@ -300,6 +311,7 @@ impl RecvStream {
 
     /// Sees to it that there are bytes; false at the end of the stream.
     fn fetch(&mut self, cx: &Context<'_>) -> Poll<Result<bool, ReadError>> {
+        self.guard.wake_others();
         if self.bytes.is_empty() && self.piece.is_empty() {
             match ready!(self.inbox.poll_fetch(cx, &mut self.piece))? {
                 Fetched::End => return Poll::Ready(Ok(false)),

@@ -2,6 +2,7 @@
 //!
 //! Refuses to know the handles: answers are plain values, from which the asking side makes its handles.
 
+use super::bells::Others;
 use super::shared::{Begun, Opened};
 use crate::bind::Bind;
 use crate::error::{ConnectError, Error};
@@ -152,6 +153,7 @@ pub(crate) struct Door {
     closed: AtomicBool,
     closing: Notify,
     sockets: Mutex<Vec<Bound>>,
+    others: Others,
 }
 
 impl Door {
@@ -162,7 +164,13 @@ impl Door {
             closed: AtomicBool::new(false),
             closing: Notify::new(),
             sockets: Mutex::new(sockets),
+            others: Others::default(),
         }
+    }
+
+    /// The tasks that are woken by whichever comes to its stream first.
+    pub(crate) const fn others(&self) -> &Others {
+        &self.others
     }
 
     /// A request to a shard that is gone is dropped, and with it its reply.

@@ -1,8 +1,9 @@
 //! One connection on the shard's side: moves bytes between mailboxes and streams, and keeps what callers wait for.
 
+use super::bells::Bells;
 use super::depot::{Depot, MAILBOX_BYTES};
 use super::door::{Door, Reply};
-use super::mailbox::{Bells, Collected, Inbox, Outbox};
+use super::mailbox::{Collected, Inbox, Outbox};
 use super::shared::{Agreed, ConnectionStats, DATAGRAMS_MAX, INCOMING_MAX, Incoming, Opened, Shared};
 use crate::error::{Error, ReadError, WriteError};
 use mpquic_base::{Dir, FourTuple, PathId, StreamId, Time};
@@ -480,7 +481,7 @@ impl Link {
             reply.send(Err(Error::Closed(reason.clone()))).ok();
         }
         self.shared.close(reason.clone());
-        self.bells.ring();
+        self.bells.ring_all();
     }
 
     fn end_sending(&mut self, id: StreamId, verdict: Result<(), WriteError>) {

@@ -5,6 +5,7 @@
 //! Empty pages go to the [`Depot`] of the connection, and none is allocated before its first byte.
 //! Each box knows whether the shard is already going to look at it; only if not does a handle have to tell.
 
+use super::bells::Bells;
 use super::depot::{Depot, MAILBOX_BYTES};
 use crate::error::{ReadError, WriteError};
 use crate::locked;
@@ -88,17 +89,6 @@ impl Piece {
     fn close(&mut self) {
         (self.pages, self.store) = (Pages::new(), PageStore::keeping(0));
         self.range.start = self.range.end;
-    }
-}
-
-/// Tasks that have something to do once the shard's turn is over. Woken one by one in the middle of it, each would take the
-/// core from the shard for its few bytes.
-#[derive(Debug, Default)]
-pub(crate) struct Bells(Vec<Waker>);
-
-impl Bells {
-    pub(crate) fn ring(&mut self) {
-        self.0.drain(..).for_each(Waker::wake);
     }
 }
 
@@ -254,7 +244,7 @@ impl Outbox {
         out.attended = left > 0;
         // Woken for a few bytes of room, a writer would come for each packet that was acknowledged.
         if !out.finish && left <= self.depot.per_box() / 2 {
-            bells.0.extend(out.waker.take());
+            bells.add(out.waker.take());
         }
         if left == 0 && out.finish { Collected::Finish } else { Collected::Rest }
     }
@@ -384,7 +374,7 @@ impl Inbox {
         inbox.piece.restock();
         let goes_on = inbox.end.is_none();
         if inbox.piece.len() > before || !goes_on {
-            bells.0.extend(inbox.waker.take());
+            bells.add(inbox.waker.take());
         }
         goes_on
     }

@@ -4,6 +4,7 @@
 //! one connection, `mailbox` the bytes of one direction of a stream, `shared` what else both sides see. All queues are
 //! bounded; when one is full, its far end waits and says so once there is room.
 
+pub(crate) mod bells;
 mod depot;
 pub(crate) mod door;
 mod link;
@@ -13,11 +14,11 @@ pub(crate) mod shared;
 use crate::bind::Bind;
 use crate::error::{ConnectError, Error};
 use crate::locked;
+use bells::Bells;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use door::{Answer, Bound, ConnectRequest, Door, Reply, Request};
 use link::{Link, MoveWish, OpenWish, PathWish};
-use mailbox::Bells;
 use mpquic_base::{Role, Time};
 use mpquic_engine::{App, Cx, SocketChange};
 use mpquic_net::Throttle;
@@ -399,8 +400,8 @@ impl App for Bridge {
         self.end_if_done(cx.now());
     }
 
-    fn on_turn_end(&mut self) {
-        self.bells.ring();
+    fn on_turn_end(&mut self, now: Time) {
+        self.bells.ring(now, self.door.others());
     }
 
     fn on_socket(&mut self, cx: &mut Cx<'_>, change: SocketChange) {
@@ -413,7 +414,7 @@ impl App for Bridge {
     fn deadline(&self) -> Option<Time> {
         let next = Time::soonest(self.refresh_at, self.retry_at);
         let done = self.ending.map(|last| if self.links.is_empty() { Time::ZERO } else { last });
-        Time::soonest(next, done)
+        Time::soonest(Time::soonest(next, done), self.bells.deadline(self.door.others()))
     }
 }
 
@@ -421,6 +422,8 @@ impl App for Bridge {
 impl Drop for Bridge {
     fn drop(&mut self) {
         self.door.close();
+        self.bells.ring_all();
+        self.door.others().wake();
         let reason = CloseReason::Local(0);
         for (_, link) in core::mem::take(&mut self.links) {
             link.on_closed(None, &reason);
