@@ -98,8 +98,7 @@ impl Connection {
 
     /// RFC 9000 §9.3: a server follows its client to a new address and has it proven.
     pub(super) fn follow_peer(&mut self, now: Time, slot: usize, Arrival { tuple, len, .. }: Arrival) {
-        let pto = self.validation_pto();
-        let path = &mut self.paths[slot];
+        let path = &self.paths[slot];
         // A client that goes to the address that we named may well stay where it is.
         let moved = path.tuple.peer != tuple.peer
             || (self.config.preferred_address.is_some() && path.tuple.local != tuple.local);
@@ -108,6 +107,8 @@ impl Connection {
         }
         // RFC 9000 §9.4: a mere change of port is most likely a NAT's; the path behind it is the same.
         let same_host = path.tuple.peer.ip() == tuple.peer.ip();
+        let pto = self.validation_pto();
+        let path = &mut self.paths[slot];
         // RFC 9000 §8.1: the whole datagram earns its sender an answer, not only what it says.
         path.on_address_change(now, tuple, pto, len);
         if path.is_usable() {
