@@ -27,7 +27,7 @@ impl Default for Depot {
 
 impl Depot {
     /// Bytes of all outboxes beyond which each is held to its minimum.
-    pub(super) const TOTAL: usize = 2 * 1024 * 1024;
+    pub(super) const TOTAL: usize = 8 * 1024 * 1024;
     /// An outbox may always hold this much, however full the others are.
     pub(super) const BOX_MIN: usize = 16 * 1024;
     /// Spare pages beyond this go back to the allocator.

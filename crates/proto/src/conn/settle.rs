@@ -18,6 +18,11 @@ const ACK_DELAY_MAX: Duration = Duration::from_secs(16);
 /// Bytes that may wait to be sent for the first time while there is one path: eight of the largest batches.
 const UNSENT_MAX: u64 = 512 * 1024;
 
+/// A stream's turn takes this long, as far as it is no shorter than [`SendHints::TURN_MIN`] and no longer than the largest
+/// batch: the more of a stream lies together, the less often its reader is woken.
+const TURN_TIME: Duration = Duration::from_millis(1);
+const TURN_MAX: u64 = 64 * 1024;
+
 impl Connection {
     pub(super) fn on_ack(&mut self, now: Time, opened: Opened, ack: &Ack<'_>) -> Result<(), Violation> {
         if opened.level != LevelId::App {
@@ -129,11 +134,13 @@ impl Connection {
             rate = rate.saturating_add(path.recovery.pacer.rate().bytes_per_second());
             slowest = slowest.max(path.recovery.rtt.smoothed() + path.recovery.rtt.variance() * 4);
         }
-        let in_order = Rate::from_bytes_per_second(rate).bytes_in(slowest * 2);
+        let rate = Rate::from_bytes_per_second(rate);
+        let in_order = rate.bytes_in(slowest * 2);
         let useful = in_order.max(windows.saturating_mul(2));
         // Only a choice of paths is better for knowing much of what follows; otherwise it merely gets cold in memory.
         let unsent = if count > 1 { u64::MAX } else { UNSENT_MAX };
-        self.streams.set_send_hints(SendHints { useful, unsent });
+        let turn = rate.bytes_in(TURN_TIME).clamp(SendHints::TURN_MIN, TURN_MAX);
+        self.streams.set_send_hints(SendHints { useful, unsent, turn });
     }
 
     /// Sends the collected tokens home.

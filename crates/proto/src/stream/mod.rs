@@ -102,6 +102,15 @@ pub(crate) struct SendHints {
     pub(crate) useful: u64,
     /// Never sent.
     pub(crate) unsent: u64,
+    /// What a stream sends before others of its priority have their turn.
+    pub(crate) turn: u64,
+}
+
+impl SendHints {
+    /// About a dozen packets, a small GSO batch.
+    pub(crate) const TURN_MIN: u64 = 16 * 1024;
+    /// While nothing is known of the network.
+    pub(crate) const INITIAL: Self = Self { useful: 0, unsent: u64::MAX, turn: Self::TURN_MIN };
 }
 
 /// What flow control lets go now, in bytes; a FIN on its own counts as one.
@@ -392,7 +401,7 @@ impl Streams {
             },
             sums: Tally::default(),
             queues: Queues::default(),
-            send_hints: SendHints { useful: 0, unsent: u64::MAX },
+            send_hints: SendHints::INITIAL,
         }
     }
 

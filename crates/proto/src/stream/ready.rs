@@ -1,13 +1,10 @@
 //! Who sends next: streams in the order of their priority, round robin within one priority.
 //!
-//! A stream keeps the turn for a batch, so that its bytes stay together and the packets stay few, then goes to the
+//! A stream keeps its turn for some bytes, so that they stay together and the packets stay few, then goes to the
 //! back of its queue. Whether it has anything to send is the business of whoever asks.
 
 use mpquic_base::StreamId;
 use std::collections::VecDeque;
-
-/// Bytes of one turn: about a dozen packets, a small GSO batch.
-pub(super) const BATCH: u64 = 16 * 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Ready {
@@ -50,11 +47,11 @@ impl Ready {
         self.classes.iter_mut().find(|c| !c.queue.is_empty())
     }
 
-    /// The front stream sent `bytes`; its turn may be over.
-    pub(super) fn charge(&mut self, bytes: u64) {
+    /// The front stream sent `bytes`; its turn is over after `turn` bytes.
+    pub(super) fn charge(&mut self, bytes: u64, turn: u64) {
         if let Some(class) = self.class() {
             class.spent += bytes;
-            if class.spent >= BATCH {
+            if class.spent >= turn {
                 class.spent = 0;
                 class.queue.rotate_left(1);
             }
@@ -82,23 +79,25 @@ impl Ready {
 
 #[cfg(test)]
 mod tests {
-    use super::{BATCH, Ready};
+    use super::Ready;
     use mpquic_base::StreamId;
 
+    const TURN: u64 = 16 * 1024;
+
     #[test]
-    fn a_turn_lasts_one_batch_and_higher_priorities_go_first() {
+    fn a_turn_lasts_for_its_bytes_and_higher_priorities_go_first() {
         let [a, b, c] = [StreamId(0), StreamId(4), StreamId(8)];
         let mut ready = Ready::default();
         ready.push(0, a);
         ready.push(0, b);
         assert_eq!(ready.front(), Some(a));
-        ready.charge(BATCH - 1);
+        ready.charge(TURN - 1, TURN);
         assert_eq!(ready.front(), Some(a));
-        ready.charge(1);
+        ready.charge(1, TURN);
         assert_eq!(ready.front(), Some(b));
         ready.push(7, c);
         assert_eq!(ready.front(), Some(c));
-        ready.charge(3 * BATCH);
+        ready.charge(3 * TURN, TURN);
         assert_eq!(ready.front(), Some(c), "alone in its class");
         ready.pop();
         assert_eq!(ready.front(), Some(b));

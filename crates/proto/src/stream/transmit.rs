@@ -101,7 +101,7 @@ impl Streams {
             });
             match wrote {
                 Some((Wrote::Full, _)) => return,
-                Some((Wrote::Bytes(n), true)) => self.queues.again.charge(n),
+                Some((Wrote::Bytes(n), true)) => self.queues.again.charge(n, self.send_hints.turn),
                 _ => self.queues.again.pop(),
             }
         }
@@ -116,7 +116,7 @@ impl Streams {
             });
             match wrote {
                 Some((Wrote::Full, _)) => return,
-                Some((Wrote::Bytes(n), true)) => self.queues.fresh.charge(n),
+                Some((Wrote::Bytes(n), true)) => self.queues.fresh.charge(n, self.send_hints.turn),
                 _ => self.queues.fresh.pop(),
             }
         }

@@ -6,9 +6,9 @@ use mpquic_policy::cc::{AckBatch, Controller, EcnBatch, LossBatch};
 use mpquic_policy::{Entry, Settings};
 use mpquic_proto::{Admission, Fate, Read, Tag, TransportConfig};
 
-/// A controller that never stands in the way, so that only what is tested does.
+/// A controller that never stands in the way, so that only what is tested does, and knows this rate.
 #[derive(Debug)]
-struct Wide;
+struct Wide(Option<Rate>);
 
 impl Controller for Wide {
     fn on_ack(&mut self, _: &AckBatch) {}
@@ -19,7 +19,7 @@ impl Controller for Wide {
         1 << 30
     }
     fn pacing(&self) -> Option<Rate> {
-        None
+        self.0
     }
     fn in_slow_start(&self) -> bool {
         false
@@ -27,7 +27,7 @@ impl Controller for Wide {
 }
 
 static WIDE: Entry<dyn Controller> =
-    Entry { name: "wide", about: "for tests", tunables: &[], build: |_: &Settings| Box::new(Wide) };
+    Entry { name: "wide", about: "for tests", tunables: &[], build: |_: &Settings| Box::new(Wide(None)) };
 
 fn config(limit: u32) -> TransportConfig {
     let mut config = TransportConfig { max_in_flight_transmissions: limit, ..TransportConfig::default() };
@@ -111,6 +111,27 @@ fn with_one_path_little_waits_unsent_and_with_two_as_much_as_they_can_use() {
     duo.connection().write(id, &[1; 5000]).unwrap();
     duo.wait(ms(100));
     assert_eq!(duo.connection().write(id, &much), Ok(much.len()));
+}
+
+#[test]
+fn on_a_fast_path_a_stream_has_the_turn_for_64_kilobytes() {
+    static QUICK: Entry<dyn Controller> = Entry {
+        build: |_: &Settings| Box::new(Wide(Some(Rate::from_bits_per_second(1_000_000_000)))),
+        ..WIDE
+    };
+    let mut paced = TransportConfig { pacing: true, ..config(32) };
+    paced.set_controller(&QUICK);
+    let mut duo = Duo::with(paced, Admission::default());
+    duo.wait(ms(100));
+    for byte in [0xaa, 0xbb] {
+        let id = duo.connection().open(Dir::Uni).unwrap();
+        duo.connection().write(id, &[byte; 100_000]).unwrap();
+    }
+    let packets = duo.client_says();
+    let bytes_of = |p: &Packet, byte| p.bytes.iter().filter(|b| **b == byte).count();
+    let turn = packets.iter().take_while(|p| bytes_of(p, 0xbb) < 100);
+    let turn: usize = turn.map(|p| bytes_of(p, 0xaa)).sum();
+    assert!((64 * 1024 - 1200..=64 * 1024 + 1200).contains(&turn), "{turn} of {} packets", packets.len());
 }
 
 /// Whether all of `part` is in one of the packets.

@@ -5,7 +5,6 @@ use super::{
     server, stream_bytes, streams,
 };
 use crate::error::Refused;
-use crate::stream::ready::BATCH;
 use crate::stream::{SendHints, Sendable, StreamEvent, Streams};
 use mpquic_base::{Dir, Role, StreamId};
 
@@ -246,17 +245,17 @@ fn a_higher_priority_goes_first_even_if_it_was_given_while_waiting() {
 #[test]
 fn none_of_a_thousand_streams_starves_and_each_gets_its_turn_by_the_batch() {
     let mut s = streams(Role::Client, limits(1 << 30, 1 << 30, 2000));
-    s.set_send_hints(SendHints { useful: 1 << 30, unsent: u64::MAX });
+    s.set_send_hints(SendHints { useful: 1 << 30, ..SendHints::INITIAL });
     s.config.send_buffer_max = 1 << 30;
     let ids: Vec<_> = (0..1000).map(|_| s.open(Dir::Uni).unwrap()).collect();
-    let each = 3 * BATCH;
+    let each = 3 * SendHints::TURN_MIN;
     for id in &ids {
         assert_eq!(
             s.write(*id, &vec![1; usize::try_from(each).unwrap()]),
             Ok(usize::try_from(each).unwrap())
         );
     }
-    let round = 1000 * (BATCH + 1200);
+    let round = 1000 * (SendHints::TURN_MIN + 1200);
     let mut sent = vec![0; 1000];
     let mut total = 0;
     while total < round {
@@ -267,7 +266,7 @@ fn none_of_a_thousand_streams_starves_and_each_gets_its_turn_by_the_batch() {
         }
     }
     let (least, most) = (sent.iter().min().unwrap(), sent.iter().max().unwrap());
-    assert!(*least >= BATCH && *most <= 2 * (BATCH + 1200), "{least}..{most}");
+    assert!(*least >= SendHints::TURN_MIN && *most <= 2 * (SendHints::TURN_MIN + 1200), "{least}..{most}");
     flush(&mut s);
     assert_eq!(s.sendable(), Sendable::default());
 }
@@ -294,7 +293,7 @@ fn a_full_send_buffer_takes_nothing_and_says_when_it_does_again() {
     acked(&mut s, &packets);
     assert_eq!(events(&mut s), [StreamEvent::Writable(id), StreamEvent::Writable(other)]);
     assert_eq!(events(&mut s), [], "once");
-    s.set_send_hints(SendHints { useful: 4 << 20, unsent: u64::MAX });
+    s.set_send_hints(SendHints { useful: 4 << 20, ..SendHints::INITIAL });
     assert_eq!(s.write(id, &bytes), Ok(1 << 20));
 }
 
@@ -303,7 +302,7 @@ fn where_little_is_wanted_unsent_each_packet_makes_room_whatever_is_in_flight() 
     let mut s = streams(Role::Client, limits(1 << 30, 1 << 30, 2000));
     let id = s.open(Dir::Uni).unwrap();
     s.config.send_buffer_max = 64 << 20;
-    s.set_send_hints(SendHints { useful: 32 << 20, unsent: 100 * KIB });
+    s.set_send_hints(SendHints { useful: 32 << 20, unsent: 100 * KIB, ..SendHints::INITIAL });
     let bytes = vec![1; 1 << 20];
     let mut taken = 0;
     for _ in 0..20 {
