@@ -46,6 +46,7 @@ pub struct Builder {
     neck: Option<crate::link::Neck>,
     config: TransportConfig,
     malice: Option<Malice>,
+    told_after: Duration,
 }
 
 impl Builder {
@@ -90,6 +91,13 @@ impl Builder {
         self
     }
 
+    /// Has both hosts say that late what has left them, as those do that learn it from their network card.
+    #[must_use]
+    pub const fn told_after(mut self, delay: Duration) -> Self {
+        self.told_after = delay;
+        self
+    }
+
     /// Changes both ends' configuration.
     #[must_use]
     pub fn config(mut self, change: impl FnOnce(&mut TransportConfig)) -> Self {
@@ -103,7 +111,9 @@ impl Builder {
         let mut rng = Rng::from_number(self.seed);
         let links = Links::new(&self.specs, self.neck.as_ref(), &self.schedule, Time::ZERO, rng.u64());
         let mut client = Node::client(&self.config, rng.fork());
-        let server = Node::server(&self.config, rng.fork());
+        let mut server = Node::server(&self.config, rng.fork());
+        client.tell_after(self.told_after);
+        server.tell_after(self.told_after);
         let tuple = FourTuple { local: client_address(0), peer: SERVER };
         let id = client.connect(Time::ZERO, &self.config, tuple);
         let adversary = self.malice.map(|malice| Adversary::new(malice, rng.fork()));
@@ -177,6 +187,7 @@ impl World {
             neck: None,
             config: TransportConfig::default(),
             malice: None,
+            told_after: Duration::ZERO,
         }
     }
 

@@ -8,24 +8,57 @@ const fn secs(s: u64) -> Duration {
     Duration::from_secs(s)
 }
 
-/// How long 30 MB take over 500 Mbit/s with a round trip of 100 ms, with so many transmissions under way at most.
-fn long_fat(limit: u32) -> Duration {
+const fn millis(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// A link of 500 Mbit/s with a round trip of 100 ms between hosts that have so many transmissions under way at most and
+/// learn that late what has left them.
+fn long_fat(limit: u32, told_after: Duration) -> World {
     let config = |c: &mut TransportConfig| c.max_in_flight_transmissions = limit;
-    let mut w = World::seeded(31).link("fat", "500mbit/50ms").config(config).connect();
-    let sent = w.send(Side::Server, 30_000_000);
-    w.deliver(&[sent], secs(60))
+    World::seeded(31).link("fat", "500mbit/50ms").config(config).told_after(told_after).connect()
 }
 
 /// The limit counts what has not left this host, not what is on its way to the peer, and pacers hand over at most 2 ms
-/// ahead. So it need not grow with the round trip: a few fill a link on which thousands of packets are in flight.
+/// ahead. So where the socket's word is final it need not grow with the round trip: a few fill a link on which thousands
+/// of packets are in flight.
 #[test]
 fn a_long_fat_link_is_filled_whatever_the_limit() {
-    let took = [5, 16, 64].map(long_fat);
+    let took = [5, 16, 64].map(|limit| {
+        let mut w = long_fat(limit, Duration::ZERO);
+        let sent = w.send(Side::Server, 30_000_000);
+        w.deliver(&[sent], secs(60))
+    });
     println!("5, 16, 64 transmissions: {took:?}");
     // The bare bytes need 0.48 s; the way up to the full rate takes its round trips.
-    assert!(took[1] < Duration::from_millis(2000), "{took:?}");
+    assert!(took[1] < millis(2000), "{took:?}");
     assert!(took[2] <= took[1], "64 is no worse than 16: {took:?}");
     assert!(took[0] < took[2] + took[2] / 10, "5 is no bottleneck: {took:?}");
+}
+
+/// Where it is the network card that says so, a host sends no more than the limit allows in that time, and takes this for
+/// what the path can carry.
+#[test]
+fn where_the_host_learns_late_what_has_left_64_transmissions_beat_16_on_a_long_fat_link() {
+    let arrived = [5, 16, 64].map(|limit| {
+        let mut w = long_fat(limit, millis(30));
+        let sent = w.send(Side::Server, 30_000_000);
+        w.run_for(secs(2));
+        w.transfer(sent).delivered_bytes()
+    });
+    println!("bytes after 2 s with 5, 16, 64 transmissions, told after 30 ms: {arrived:?}");
+    assert!(5 * arrived[0] < 4 * arrived[1] && 5 * arrived[1] < 4 * arrived[2], "{arrived:?}");
+    assert_eq!(arrived[2], 30_000_000, "64 are enough");
+}
+
+#[test]
+fn a_host_that_learns_what_has_left_after_the_peers_answer_loses_nothing() {
+    for seed in 35..40 {
+        let links = World::seeded(seed).link("near", "100mbit/5ms/1%").link("far", "20mbit/30ms/1%");
+        let mut w = links.told_after(millis(25)).connect();
+        let sent = [Side::Client, Side::Server].map(|side| w.send(side, 5_000_000));
+        w.deliver(&sent, secs(60));
+    }
 }
 
 #[test]
@@ -38,7 +71,7 @@ fn a_sender_faster_than_its_link_holds_bounded_memory() {
     let id = w.node(Side::Client).id(0).expect("a connection");
     let mut most = 0;
     for _ in 0..100 {
-        w.run_for(Duration::from_millis(100));
+        w.run_for(millis(100));
         let connection = w.node(Side::Client).connection(id).expect("a connection");
         most = most.max(connection.stream_stats().send_held);
     }

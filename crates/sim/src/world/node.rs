@@ -1,12 +1,13 @@
 //! One end of the world: an endpoint with the real pool and the real wheel, and no sockets.
 
 use crate::crypto::{Elsewhere, PlainCrypto};
-use mpquic_base::{Ecn, FourTuple, Rng, Time};
+use mpquic_base::{Duration, Ecn, FourTuple, Rng, Time};
 use mpquic_net::{Lane, Pool, PoolConfig, Slot, Wheel};
 use mpquic_proto::{
     ClientConfig, Connection, ConnectionCounters, ConnectionId, Endpoint, EndpointCounters, Event, Fate,
     PathStats, Received, Refused, ServerConfig, Tag, Transmit, TransportConfig,
 };
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Which end.
@@ -42,10 +43,20 @@ struct Waiting {
     len: usize,
 }
 
+/// A batch that has left, of which the connection does not know yet.
+struct Left {
+    at: Time,
+    told_at: Time,
+    batch: Waiting,
+}
+
 pub struct Node {
     endpoint: Endpoint,
     pool: Pool,
     wheel: Wheel<Waiting>,
+    /// How long after a batch has left its connection is told so, and its block is free again.
+    told_after: Duration,
+    left: VecDeque<Left>,
     /// Something may have to be sent although no timer is due.
     awake: bool,
     ids: Vec<ConnectionId>,
@@ -71,6 +82,8 @@ impl Node {
             endpoint,
             pool: Pool::new(PoolConfig { initial: 4, max: POOL_MAX, ..PoolConfig::default() }),
             wheel: Wheel::new(POOL_MAX),
+            told_after: Duration::ZERO,
+            left: VecDeque::new(),
             awake: true,
             ids: Vec::new(),
             mtu_ceiling: usize::from(config.mtu_ceiling),
@@ -123,8 +136,11 @@ impl Node {
 
     pub(super) fn audit(&self) -> Result<(), String> {
         let pool = self.pool.stats();
-        if pool.allocated != pool.free + self.wheel.len() {
-            return Err(format!("{pool:?}, but {} batches wait in the wheel", self.wheel.len()));
+        let (waiting, left) = (self.wheel.len(), self.left.len());
+        if pool.allocated != pool.free + waiting + left {
+            return Err(format!(
+                "{pool:?}, but {waiting} batches wait in the wheel and {left} for their fate"
+            ));
         }
         self.ids.iter().filter_map(|id| self.endpoint.peek(*id)).try_for_each(Connection::audit)
     }
@@ -138,7 +154,21 @@ impl Node {
         if self.awake {
             return Some(Time::ZERO);
         }
-        Time::soonest(self.endpoint.deadline(), self.wheel.next())
+        let told = self.left.front().map(|left| left.told_at);
+        Time::soonest(told, Time::soonest(self.endpoint.deadline(), self.wheel.next()))
+    }
+
+    pub(super) const fn tell_after(&mut self, delay: Duration) {
+        self.told_after = delay;
+    }
+
+    /// Tells connections what has left.
+    fn tell(&mut self, now: Time) {
+        while let Some(Left { at, batch, .. }) = self.left.pop_front_if(|left| left.told_at <= now) {
+            if let Some(id) = batch.id {
+                self.endpoint.settle(now, id, batch.tag, Fate::Sent(at));
+            }
+        }
     }
 
     pub(super) fn expire(&mut self, now: Time) {
@@ -175,6 +205,7 @@ impl Node {
     /// Takes batches from the endpoint and releases those that are due, cut into datagrams.
     pub(super) fn transmit(&mut self, now: Time, departed: &mut Vec<(FourTuple, Ecn, Vec<u8>)>) {
         loop {
+            self.tell(now);
             while self.hand_over(now) {}
             let mut released = false;
             while let Some(waiting) = self.wheel.pop_due(now) {
@@ -182,9 +213,7 @@ impl Node {
                 for datagram in waiting.slot[..waiting.len].chunks(waiting.segment) {
                     departed.push((waiting.tuple, waiting.ecn, datagram.to_vec()));
                 }
-                if let Some(id) = waiting.id {
-                    self.endpoint.settle(now, id, waiting.tag, Fate::Sent(now));
-                }
+                self.left.push_back(Left { at: now, told_at: now + self.told_after, batch: waiting });
             }
             if !released {
                 self.awake = false;
