@@ -417,15 +417,15 @@ mod tests {
     fn outboxes_of_a_connection_share_what_it_may_hold_evenly_and_none_goes_without() {
         let depot = Arc::new(Depot::default());
         let boxes = |n: usize| (0..n).map(|_| Outbox::new(&depot)).collect::<Vec<_>>();
-        let twenty = boxes(20);
-        let held = filled(&twenty);
+        let hundred = boxes(100);
+        let held = filled(&hundred);
         let total: usize = held.iter().sum();
         assert!(total <= Depot::TOTAL && total > Depot::TOTAL / 10 * 9, "{total}");
         assert!(held.iter().max().unwrap() - held.iter().min().unwrap() <= 1000, "{held:?}");
         let many = boxes(200);
         let late: usize = filled(&many).iter().sum();
         assert_eq!(late, 200 * Depot::BOX_MIN, "who comes late has the minimum");
-        twenty.iter().chain(&many).for_each(|outbox| outbox.end(Err(WriteError::Finished)));
+        hundred.iter().chain(&many).for_each(|outbox| outbox.end(Err(WriteError::Finished)));
         assert_eq!(depot.held(), 0);
         assert_eq!(filled(&boxes(1)), [MAILBOX_BYTES]);
     }
