@@ -44,17 +44,22 @@ fn measured(words: &[&str], script: &str) -> (Value, String, String) {
 }
 
 #[test]
-fn a_download_over_one_link_is_intact_and_no_faster_than_the_link() {
+fn a_download_over_one_link_is_intact_and_as_fast_as_the_link() {
     if !rooted() {
         return;
     }
     let script = "curl -sS http://target/5MB | sha256sum | cut -d' ' -f1; curl -sS http://target/5MB.sha256";
-    let (json, said, all) = measured(&["--links", "fibre=20mbit/5ms"], script);
+    // A busy machine may spoil one download or two; none is ever faster than its link.
+    let tries = [(); 3].map(|()| measured(&["--links", "fibre=20mbit/5ms"], script));
+    tries.iter().for_each(intact);
+    let rates = tries.each_ref().map(|(json, ..)| json["goodput_mbps"].as_f64().unwrap());
+    assert!(rates.iter().all(|rate| *rate <= 20.0) && rates.iter().any(|rate| *rate >= 17.0), "{rates:?}");
+}
+
+/// The file came as its sum says, through the only link.
+fn intact((json, said, all): &(Value, String, String)) {
     let sums: Vec<&str> = said.lines().collect();
     assert!(sums.len() == 2 && sums[0].len() == 64 && sums[0] == sums[1], "{all}");
-    let goodput = json["goodput_mbps"].as_f64().unwrap();
-    // Never above the link's rate; below it by what a busy machine takes.
-    assert!((10.0..=20.0).contains(&goodput), "{all}");
     let link = &json["links"][0];
     assert_eq!(link["name"], "fibre");
     assert!(link["down_bytes"].as_u64().unwrap() > 5_000_000, "{all}");

@@ -2,8 +2,8 @@
 //!
 //! A task that is woken takes the core from the shard if both share it, and goes back to sleep after its few bytes: a
 //! hundred tasks woken one by one are as many changes there and back. So the shard wakes one of them at the end of its
-//! turn, and that one wakes the others when it comes to its stream ([`Others::wake`]): tasks of one thread, as most of
-//! them are, just get in line. It is not relied upon: after [`PATIENCE`] the shard does it.
+//! turn, and that one wakes the others when it comes to its stream ([`Others::wake`]): tasks of one thread
+//! just get in line. It is not relied upon: after [`PATIENCE`] the shard does it.
 
 use crate::locked;
 use core::sync::atomic::{AtomicBool, Ordering};
