@@ -6,8 +6,9 @@
 
 use mpquic_base::Duration;
 
-/// How long to stay awake: about what it takes to wake a sleeping core and a thread on it.
-const AWAKE: Duration = Duration::from_micros(50);
+/// How long to stay awake: until a peer that had gone to sleep can have been woken and have answered, some 100 us. With
+/// less, one late answer sends both to sleep, and then each waits for the other to be woken, every time just too short.
+const AWAKE: Duration = Duration::from_micros(150);
 /// An answer within this time, the waking included, would have been worth it.
 const SOON: Duration = Duration::from_micros(200);
 /// Datagrams of one turn, both ways, that are no bulk transfer.
@@ -50,7 +51,7 @@ impl Vigil {
 
 #[cfg(test)]
 mod tests {
-    use super::{AWAKE, FEW, STREAK, Vigil};
+    use super::{AWAKE, FEW, STREAK, STREAK_MAX, Vigil};
     use core::time::Duration;
 
     const QUICK: Option<Duration> = Some(Duration::from_micros(90));
@@ -77,6 +78,25 @@ mod tests {
         assert_eq!(vigil.begin(), AWAKE);
         (0..3).for_each(|_| vigil.end(Some(Duration::from_millis(20))));
         assert_eq!(vigil.begin(), Duration::ZERO);
+    }
+
+    /// A hiccup of one end makes it miss an answer. Neither may go on missing those that follow.
+    #[test]
+    fn two_ends_that_fell_asleep_once_are_soon_both_awake_again() {
+        const WAKING: Duration = Duration::from_micros(80);
+        const ANSWERING: Duration = Duration::from_micros(25);
+        let (mut one, mut other) = (talking(), talking());
+        for vigil in [&mut one, &mut other] {
+            (STREAK..STREAK_MAX).for_each(|_| vigil.end(QUICK));
+        }
+        let mut waited = Duration::from_millis(1);
+        for turn in 0..4 {
+            let asleep = waited > one.begin();
+            assert_eq!(asleep, turn == 0, "at turn {turn}, after {waited:?}");
+            one.end(Some(waited));
+            waited = ANSWERING + if asleep { WAKING } else { Duration::ZERO };
+            core::mem::swap(&mut one, &mut other);
+        }
     }
 
     #[test]
