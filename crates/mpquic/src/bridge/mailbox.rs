@@ -69,11 +69,13 @@ impl Piece {
         n
     }
 
-    /// Takes over all of the bytes that follow on these, and leaves the pages that were read to the end.
-    fn append(&mut self, next: &mut Self) {
-        self.pages.adopt(&mut self.store, &mut next.pages, &mut next.store, next.range.clone());
-        self.range.end = next.range.end;
-        next.advance(next.len());
+    /// Takes all that `from` holds and leaves it empty, at the place where the stream goes on; this one has to be empty.
+    /// No byte is copied: a page that is not full yet changes hands as well, and what follows gets another.
+    fn take_all(&mut self, from: &mut Self) {
+        assert!(self.is_empty(), "its bytes would be lost");
+        core::mem::swap(self, from);
+        from.range = self.range.end..self.range.end;
+        from.pages.release(&mut from.store, from.range.end);
     }
 
     /// Takes spare pages for `bytes` more.
@@ -326,7 +328,7 @@ impl Inbox {
     pub(crate) fn poll_fetch(&self, cx: &Context<'_>, into: &mut Piece) -> Poll<Result<Fetched, ReadError>> {
         let mut inbox = locked(&self.0);
         if !inbox.piece.is_empty() {
-            into.append(&mut inbox.piece);
+            into.take_all(&mut inbox.piece);
             let tell = core::mem::take(&mut inbox.starving);
             return Poll::Ready(Ok(if tell { Fetched::BytesAndRoom } else { Fetched::Bytes }));
         }
@@ -438,13 +440,20 @@ mod tests {
         let mut got = Vec::new();
         for part in data.chunks(7001) {
             first.write(part);
-            held.append(&mut first);
-            assert!(first.is_empty());
+            if held.is_empty() {
+                let copied = held.store.copied() + first.store.copied();
+                held.take_all(&mut first);
+                assert_eq!(held.store.copied() + first.store.copied(), copied);
+                assert!(first.is_empty());
+            }
             let mut out = [0; 5000];
             let n = held.read(&mut out);
             got.extend_from_slice(&out[..n]);
         }
-        while !held.is_empty() {
+        while !held.is_empty() || !first.is_empty() {
+            if held.is_empty() {
+                held.take_all(&mut first);
+            }
             let n = held.front().len();
             got.extend_from_slice(held.front());
             held.advance(n);
