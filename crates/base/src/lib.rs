@@ -3,8 +3,9 @@
 //! Owns time and rate arithmetic, identifiers, seeded randomness and bounded containers.
 //! Refuses to know packets, sockets, clocks and policies; depends on no other crate of the workspace.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod cache;
 mod id;
 pub mod pages;
 mod ranges;

@@ -4,11 +4,15 @@
 //! of order is laid down where it belongs and never moved. Pages come from a [`PageStore`] and return to it, so
 //! a steady transfer allocates nothing. The window does not know which bytes were written: its owner does.
 
+use crate::cache::prefetch;
 use core::ops::Range;
 use std::collections::VecDeque;
 
 pub const PAGE: usize = 4096;
 const PAGE_U64: u64 = PAGE as u64;
+
+/// Bytes after those just read that are likely to be wanted next: those of a packet.
+const AHEAD: usize = 1500;
 
 type Page = Box<[u8; PAGE]>;
 
@@ -142,7 +146,11 @@ impl Pages {
         while !rest.is_empty() {
             let within = within(at);
             let n = rest.len().min(PAGE - within);
-            self.page(store, at)[within..within + n].copy_from_slice(&rest[..n]);
+            let page = self.page(store, at);
+            if n < rest.len() {
+                store.spare.last().into_iter().for_each(|next| prefetch(&**next));
+            }
+            page[within..within + n].copy_from_slice(&rest[..n]);
             rest = &rest[n..];
             at += n as u64;
         }
@@ -198,15 +206,19 @@ impl Pages {
         page.map_or(&[], |p| &p[within(offset)..])
     }
 
-    /// Copies `out.len()` bytes from `offset`; the caller knows that they were written.
+    /// Copies `out.len()` bytes from `offset`; the caller knows that they were written. What follows on them is on its way into
+    /// the cache then: with many windows of a transfer it has left it since it was written, and windows are read in order.
     pub fn read(&self, offset: u64, out: &mut [u8]) {
         let mut at = 0;
         while at < out.len() {
             let chunk = self.chunk(offset + at as u64);
             let n = chunk.len().min(out.len() - at);
             assert!(n > 0, "read of bytes that were never written");
-            out[at..at + n].copy_from_slice(&chunk[..n]);
-            at += n;
+            let end = at + n;
+            let next = self.chunk(offset + end as u64);
+            prefetch(&next[..next.len().min((out.len() - end).max(AHEAD))]);
+            out[at..end].copy_from_slice(&chunk[..n]);
+            at = end;
         }
     }
 

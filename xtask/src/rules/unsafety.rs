@@ -1,4 +1,4 @@
-//! Unsafe code lives in one crate, and the compiler is told so in all the others.
+//! Unsafe code lives in one crate and in single files that are listed here, and the compiler is told so in all the others.
 
 use super::{Finding, crate_folder};
 use crate::repo::Repo;
@@ -7,11 +7,14 @@ use crate::source::words;
 const RULE: &str = "unsafe";
 /// The crate that talks to the kernel.
 const HOME: &str = "net";
+/// Files of other crates, each with a decision of its own; their roots deny instead of forbidding.
+const FILES: [&str; 1] = ["crates/base/src/cache.rs"]; // decision 13
 
 /// The keyword, anywhere outside its home; side workspaces included.
 pub(super) fn keyword(repo: &Repo) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (path, source) in repo.sources().filter(|(path, _)| crate_folder(path) != Some(HOME)) {
+    let free = |path: &str| crate_folder(path) == Some(HOME) || FILES.contains(&path);
+    for (path, source) in repo.sources().filter(|(path, _)| !free(path)) {
         for (at, _) in words(&source.code).filter(|&(_, word)| word == "unsafe") {
             let advice = format!("move it to crates/{HOME} behind a safe interface, or do without");
             findings.push(Finding::new(path, source.line(at), RULE, advice));
@@ -25,13 +28,12 @@ pub(super) fn forbidden_in_roots(repo: &Repo) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, source) in repo.sources().filter(|(path, _)| is_root(path)) {
         let code: String = source.code.split_whitespace().collect();
-        if crate_folder(path) != Some(HOME) && !code.is_empty() && !code.contains("#![forbid(unsafe_code)]") {
-            findings.push(Finding::new(
-                path,
-                1,
-                RULE,
-                "add `#![forbid(unsafe_code)]` below the module comment",
-            ));
+        let folder = crate_folder(path);
+        let level = if FILES.iter().any(|file| crate_folder(file) == folder) { "deny" } else { "forbid" };
+        let attribute = format!("#![{level}(unsafe_code)]");
+        if folder != Some(HOME) && !code.is_empty() && !code.contains(&attribute) {
+            let advice = format!("add `{attribute}` below the module comment");
+            findings.push(Finding::new(path, 1, RULE, advice));
         }
     }
     findings
