@@ -4,7 +4,6 @@
 //! poller says that something waits there, and is not written to between a refusal and the poller's all-clear.
 
 use crate::io::{Io, SendOutcome, Traffic};
-use crate::vigil::Vigil;
 use mpquic_base::{Duration, Ecn, FourTuple, Rate, Time};
 use mpquic_net::{Batch, Clock, Poller, ReceiveBatch, Socket, Waker, serves};
 use std::io;
@@ -21,7 +20,6 @@ pub struct SocketIo {
     /// Where the next search for a readable socket begins, so that a busy one cannot starve the others.
     next: usize,
     woken: bool,
-    vigil: Vigil,
     /// Keys of sockets that have room again; kept for its allocation.
     with_room: Vec<u16>,
     /// Changes of what is waited for.
@@ -51,7 +49,6 @@ impl SocketIo {
             arrivals: ReceiveBatch::new(),
             next: 0,
             woken: false,
-            vigil: Vigil::default(),
             with_room: Vec::new(),
             changes: 0,
             past: Traffic::default(),
@@ -71,15 +68,12 @@ impl SocketIo {
         self.ports.iter().flatten().map(|p| p.socket.local_addr())
     }
 
-    /// Sleeps until a socket is ready, somebody wakes, or `until` has come; a time that has passed only looks. While
-    /// answers come at once, it stays awake for them.
+    /// Waits until a socket is ready, somebody wakes, or `until` has come; a time that has passed only looks. It stays
+    /// awake for that long before it sleeps. Returns whether anything but the time has come.
     ///
     /// # Errors
     /// What the system reports about the wait itself.
-    pub fn wait(&mut self, until: Option<Time>) -> io::Result<()> {
-        let begun = self.clock.now();
-        let waits = until.is_none_or(|until| until > begun);
-        let awake = if waits { self.vigil.begin() } else { Duration::ZERO };
+    pub fn wait(&mut self, until: Option<Time>, awake: Duration) -> io::Result<bool> {
         let ready = self.poller.watch(until, awake, &self.clock)?;
         self.woken |= ready.woken;
         self.with_room.clear();
@@ -92,16 +86,13 @@ impl SocketIo {
             }
         }
         let called = ready.woken || !ready.events.is_empty();
-        if waits {
-            self.vigil.end(called.then(|| self.clock.now().since(begun)));
-        }
         for &key in &self.with_room {
             if let Some(Some(port)) = self.ports.get(usize::from(key)) {
                 self.changes += 1;
                 self.poller.want_writable(&port.socket, key, false)?;
             }
         }
-        Ok(())
+        Ok(called)
     }
 }
 
@@ -125,7 +116,7 @@ impl Io for SocketIo {
     }
 
     fn receive(&mut self, on: &mut dyn FnMut(FourTuple, Ecn, &mut [u8])) -> bool {
-        let Self { ports, arrivals, next, vigil, .. } = self;
+        let Self { ports, arrivals, next, .. } = self;
         let count = ports.len();
         let Some(index) = (0..count).map(|i| (*next + i) % count).find(|&i| is_readable(&ports[i])) else {
             return false;
@@ -135,8 +126,7 @@ impl Io for SocketIo {
         // An error of the socket itself is as good as nothing: the poller reports it again, paths fall silent.
         match port.socket.receive(arrivals) {
             Err(_) => port.readable = false,
-            Ok(count) => {
-                vigil.on_moved(count);
+            Ok(_) => {
                 // What comes after a call that did not fill its room is the poller's to report.
                 port.readable = arrivals.is_full();
                 for datagram in arrivals.datagrams() {
@@ -159,7 +149,6 @@ impl Io for SocketIo {
         if port.full {
             return SendOutcome::Blocked { sent: 0 };
         }
-        self.vigil.on_moved(batch.bytes.len().div_ceil(usize::from(batch.segment.max(1))));
         let result = if port.socket.stats().kernel_pacing {
             port.socket.send_at(batch, self.clock.kernel_ns(at))
         } else {

@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::io::Io;
 use crate::shard::{Budget, Next, Shard, ShardCounters};
 use crate::sockets::SocketIo;
+use crate::vigil::{Moved, Vigil};
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use mpquic_base::Time;
@@ -47,6 +48,7 @@ pub fn run<A: App>(
     mpquic_net::sharpen_timers().ok();
     let budget = Budget::default();
     let mut busy = Busy { span: habits.busy_poll, packets: 0, until: Time::ZERO };
+    let mut vigil = Vigil::default();
     let mut give_up_at: Option<Time> = None;
     loop {
         let next = shard.turn(io, budget);
@@ -63,8 +65,19 @@ pub fn run<A: App>(
             Next::Idle => None,
         };
         let until = if busy.looks_on(now, shard.counters()) { Some(now) } else { until };
-        io.wait(Time::soonest(until, give_up_at))?;
+        let until = Time::soonest(until, give_up_at);
+        if until.is_some_and(|until| until <= now) {
+            io.wait(until, Duration::ZERO)?;
+            continue;
+        }
+        let awake = vigil.begin(moved(shard.counters()), shard.endpoint().shortest_rtt());
+        let called = io.wait(until, awake)?;
+        vigil.end(called.then(|| io.now().since(now)));
     }
+}
+
+const fn moved(counters: ShardCounters) -> Moved {
+    Moved { received: counters.datagrams_received, sent: counters.datagrams_sent }
 }
 
 /// Whether packets moved a short while ago.

@@ -75,6 +75,12 @@ impl Connection {
         Ok(id)
     }
 
+    /// The shortest round trip that any of the paths has had: the peer answers nothing sooner.
+    #[must_use]
+    pub fn shortest_rtt(&self) -> Option<Duration> {
+        self.paths.iter().map(|p| p.recovery.rtt.min()).min()
+    }
+
     /// Gives a path up; its data goes to the others at once.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ use crate::conn::{Arrival, Connection, Fate, Tag, Transmit};
 use crate::crypto::ResetTokens;
 use crate::event::Event;
 use crate::tokens::Purse;
-use mpquic_base::{Cid, Ecn, FourTuple, PathId, Rate, Rng, Time};
+use mpquic_base::{Cid, Duration, Ecn, FourTuple, PathId, Rate, Rng, Time};
 use mpquic_wire::header::{PartialHeader, short_dcid};
 use resets::Resets;
 use rustc_hash::FxHashMap;
@@ -170,6 +170,13 @@ impl Endpoint {
     #[must_use]
     pub fn peek(&self, id: ConnectionId) -> Option<&Connection> {
         self.connections.get(id).map(|entry| &entry.connection)
+    }
+
+    /// The shortest round trip of the connection that was last heard from.
+    #[must_use]
+    pub fn shortest_rtt(&self) -> Option<Duration> {
+        let (_, route) = self.last_route?;
+        self.peek(route.connection)?.shortest_rtt()
     }
 
     /// Takes in one datagram; it is decrypted where it lies.
