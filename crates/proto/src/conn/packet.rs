@@ -12,6 +12,8 @@ use mpquic_wire::{Writer, packet_number};
 
 /// RFC 9001 §5.4.2: the sample starts this far behind the start of the packet number.
 pub(super) const SAMPLE_OFFSET: usize = 4;
+/// Bytes that AES takes at once.
+const BLOCK: usize = 16;
 
 impl Connection {
     /// Writes one 1-RTT packet of path `slot` into `out`, at most as long as that; `None` if `fill` wrote nothing.
@@ -54,9 +56,10 @@ impl Connection {
         let path = &self.paths[slot];
         let (id, sent) = (path.id, &path.space.sent);
         let pn = sent.next_pn();
-        let pn_len = packet_number::pn_len(pn, sent.largest_acked());
         let keys = self.keys.as_ref()?;
         let tag_len = keys.tag_len();
+        let pn_len = packet_number::pn_len(pn, sent.largest_acked());
+        let pn_len = whole_blocks(pn_len, out.len().saturating_sub(1 + dcid.len() + tag_len));
         let header = ShortHeader { dcid, pn, pn_len, key_phase: keys.phase(), spin: path.spin.value() };
         let frames_from = header.len();
         let frames_to = room_for_frames(out, tag_len, frames_from, pn_len)?;
@@ -146,6 +149,15 @@ impl Connection {
     }
 }
 
+/// The length of a packet number that needs `pn_len` bytes, where it shares `room` with the frames. AES takes longer over a
+/// part of a block than over a whole one, by more than a byte or two are worth: as many more as leave whole ones for the
+/// frames, if 4 are enough for that.
+const fn whole_blocks(pn_len: usize, room: usize) -> usize {
+    let frames = room.saturating_sub(pn_len);
+    let longer = pn_len + frames % BLOCK;
+    if frames > BLOCK && longer <= 4 { longer } else { pn_len }
+}
+
 /// Where the frames must end, if there is room for the shortest packet that header protection can sample.
 pub(super) fn room_for_frames(
     out: &[u8],
@@ -183,4 +195,18 @@ pub(super) fn unprotect(
     let payload_at = pn_at + first.pn_len();
     let truncated = packet_number::read(&packet[pn_at..payload_at]);
     Some((first, packet_number::expand(largest, truncated, first.pn_len()), payload_at))
+}
+
+#[cfg(test)]
+#[test]
+fn a_packet_number_grows_by_what_leaves_whole_blocks_and_never_beyond_4() {
+    // A packet of 1452 bytes: 1 and 8 and 16 go to the first byte, the connection ID and the tag.
+    assert_eq!([1, 2, 3, 4].map(|pn_len| whole_blocks(pn_len, 1452 - 25)), [3, 3, 3, 4]);
+    for (room, pn_len) in (0..1500).flat_map(|room| (1..=4).map(move |pn_len| (room, pn_len))) {
+        let len = whole_blocks(pn_len, room);
+        assert!((pn_len..=4).contains(&len));
+        if len != pn_len {
+            assert!(room > len && (room - len).is_multiple_of(BLOCK), "{room}, {pn_len}");
+        }
+    }
 }
