@@ -9,8 +9,9 @@ use mpquic_base::PageStore;
 use mpquic_base::pages::PAGE;
 use std::sync::Mutex;
 
-/// Bytes that a mailbox holds. The side that takes may hold as many again.
-pub(super) const MAILBOX_BYTES: usize = 256 * 1024;
+/// Bytes that a mailbox holds: whole pages, and a little less than four of the largest batches carry, so that a full one
+/// does not leave a few packets for a fifth. The side that takes may hold as many again.
+pub(super) const MAILBOX_BYTES: usize = 61 * PAGE;
 
 #[derive(Debug)]
 pub(crate) struct Depot {
@@ -76,13 +77,22 @@ impl Depot {
 #[cfg(test)]
 mod tests {
     use super::super::mailbox::Piece;
-    use super::Depot;
+    use super::{Depot, MAILBOX_BYTES};
     use crate::locked;
     use mpquic_base::pages::PAGE;
     use std::sync::Arc;
 
     fn spares(depot: &Depot) -> usize {
         locked(&depot.spare).spares()
+    }
+
+    #[test]
+    fn a_full_mailbox_leaves_in_four_batches_at_usual_packet_sizes() {
+        // Of one send, 65,507 bytes at most; header, tag and the frame's head take up to 39 bytes of each packet.
+        for packet in [1200, 1252, 1280, 1350, 1372, 1420, 1452, 1464, 1472] {
+            let batch = 65_507 / packet * (packet - 39);
+            assert!(3 * batch < MAILBOX_BYTES && MAILBOX_BYTES <= 4 * batch, "{packet}: {batch}");
+        }
     }
 
     #[test]
