@@ -11,9 +11,6 @@ use std::collections::VecDeque;
 pub const PAGE: usize = 4096;
 const PAGE_U64: u64 = PAGE as u64;
 
-/// Bytes after those just read that are likely to be wanted next: those of a packet.
-const AHEAD: usize = 1500;
-
 type Page = Box<[u8; PAGE]>;
 
 /// Spare pages of one owner of windows: at most as many as are in use, so that a window that breathes takes back what
@@ -206,20 +203,30 @@ impl Pages {
         page.map_or(&[], |p| &p[within(offset)..])
     }
 
-    /// Copies `out.len()` bytes from `offset`; the caller knows that they were written. What follows on them is on its way into
-    /// the cache then: with many windows of a transfer it has left it since it was written, and windows are read in order.
+    /// Copies `out.len()` bytes from `offset`; the caller knows that they were written. What is copied next is on its way into
+    /// the cache meanwhile.
     pub fn read(&self, offset: u64, out: &mut [u8]) {
-        let mut at = 0;
-        while at < out.len() {
-            let chunk = self.chunk(offset + at as u64);
-            let n = chunk.len().min(out.len() - at);
+        let (mut at, mut rest) = (offset, out);
+        loop {
+            let chunk = self.chunk(at);
+            let n = chunk.len().min(rest.len());
+            let (head, tail) = rest.split_at_mut(n);
+            at += n as u64;
+            if tail.is_empty() {
+                return head.copy_from_slice(&chunk[..n]);
+            }
             assert!(n > 0, "read of bytes that were never written");
-            let end = at + n;
-            let next = self.chunk(offset + end as u64);
-            prefetch(&next[..next.len().min((out.len() - end).max(AHEAD))]);
-            out[at..end].copy_from_slice(&chunk[..n]);
-            at = end;
+            prefetch(first(self.chunk(at), tail.len()));
+            head.copy_from_slice(&chunk[..n]);
+            rest = tail;
         }
+    }
+
+    /// The `len` bytes from `offset`, a page at most, will be read soon: has them brought into the cache.
+    pub fn expect(&self, offset: u64, len: usize) {
+        let chunk = first(self.chunk(offset), len);
+        prefetch(chunk);
+        prefetch(first(self.chunk(offset + chunk.len() as u64), len - chunk.len()));
     }
 
     /// Gives back every page that lies wholly below `offset`.
@@ -255,6 +262,11 @@ impl Pages {
     pub fn held(&self) -> usize {
         self.pages.iter().flatten().count() * PAGE
     }
+}
+
+/// At most `len` bytes from the front.
+fn first(bytes: &[u8], len: usize) -> &[u8] {
+    &bytes[..bytes.len().min(len)]
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "the remainder is below PAGE")]

@@ -332,9 +332,12 @@ impl Connection {
         let acks = departs.since(now) <= ACK_RIDES_WITHIN;
         // All packets of a batch have the size of its first, which datagrams need not fill; the last may be shorter.
         let (mut len, mut count, mut segment) = (0, 0u16, mtu);
+        // Asked for each packet until nothing is wanted: what the data then brings about is for the next batch.
+        let mut control = true;
         while len + mtu <= budget {
             let packet = self.short_packet(slot, departs, &mut out[len..len + segment], |conn, frames| {
-                conn.fill_packet(now, slot, acks, (mtu, segment), frames)
+                control = control && conn.wants_control();
+                conn.fill_packet(now, slot, (acks, control), (mtu, segment), frames)
             });
             let Some(size) = packet else { break };
             len += size;
@@ -365,7 +368,7 @@ impl Connection {
         &mut self,
         now: Time,
         slot: usize,
-        acks: bool,
+        (acks, control): (bool, bool),
         (mtu, segment): (usize, usize),
         frames: &mut Frames<'_>,
     ) -> usize {
@@ -376,7 +379,9 @@ impl Connection {
         }
         let path = &mut self.paths[slot];
         path.observed.write(path.id, path.tuple.peer, &mut self.observed_seq, frames);
-        self.fill_control(now, frames);
+        if control {
+            self.fill_control(now, frames);
+        }
         let had = self.streams.sendable();
         self.fill_data(frames, whole);
         if had != Sendable::default() && self.streams.sendable() == Sendable::default() {

@@ -39,6 +39,11 @@ impl Ready {
         self.classes.shrink_to_fit();
     }
 
+    /// More than one waits.
+    pub(super) fn is_crowd(&self) -> bool {
+        self.classes.iter().map(|c| c.queue.len()).sum::<usize>() > 1
+    }
+
     pub(super) fn front(&self) -> Option<StreamId> {
         self.classes.iter().find_map(|c| c.queue.front().copied())
     }

@@ -10,6 +10,9 @@ use crate::frames::Frames;
 use core::ops::Range;
 use mpquic_base::{PageStore, Pages, RangeSet, StreamId};
 
+/// What a packet takes, about, in bytes.
+const AHEAD: usize = 1500;
+
 /// What happened to the end of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fin {
@@ -427,6 +430,11 @@ impl Send {
         self.credit.take(len);
         shared.send.take(len);
         Wrote::Bytes(len)
+    }
+
+    /// The next packet's bytes are going to be read soon.
+    pub(super) fn expect_fresh(&self) {
+        self.pages.expect(self.credit.used(), AHEAD);
     }
 
     fn put(&mut self, id: StreamId, frames: &mut Frames<'_>, range: Range<u64>, fin: bool) -> Option<u64> {

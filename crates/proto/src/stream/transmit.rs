@@ -92,7 +92,9 @@ impl Streams {
 
     /// Fills the packet: first what was lost, then what was never sent.
     pub(crate) fn write_data(&mut self, frames: &mut Frames<'_>) {
-        while let Some(id) = self.queues.again.front() {
+        while frames.remaining() > 0
+            && let Some(id) = self.queues.again.front()
+        {
             let wrote = self.touch_send(id, |send, listed, shared| {
                 let wrote = send.write_again(id, frames);
                 shared.copied_out += wrote.bytes();
@@ -105,13 +107,19 @@ impl Streams {
                 _ => self.queues.again.pop(),
             }
         }
-        while self.shared.send.left() > 0
+        // One stream's bytes are in the cache still, those of many have left it since they were written.
+        let crowd = self.queues.fresh.is_crowd();
+        while frames.remaining() > 0
+            && self.shared.send.left() > 0
             && let Some(id) = self.queues.fresh.front()
         {
             let wrote = self.touch_send(id, |send, listed, shared| {
                 let wrote = send.write_fresh(id, shared, frames);
                 shared.copied_out += wrote.bytes();
                 listed.fresh = send.fresh() > 0;
+                if crowd {
+                    send.expect_fresh();
+                }
                 (wrote, listed.fresh)
             });
             match wrote {
