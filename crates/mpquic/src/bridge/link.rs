@@ -1,7 +1,7 @@
 //! One connection on the shard's side: moves bytes between mailboxes and streams, and keeps what callers wait for.
 
 use super::bells::Bells;
-use super::depot::{Depot, MAILBOX_BYTES};
+use super::depot::Depot;
 use super::door::{Door, Reply};
 use super::mailbox::{Collected, Inbox, Outbox};
 use super::shared::{Agreed, ConnectionStats, DATAGRAMS_MAX, INCOMING_MAX, Incoming, Opened, Shared};
@@ -145,8 +145,8 @@ impl Link {
 
     pub(super) fn read(&mut self, connection: &mut Connection, id: StreamId) {
         let Some(ends) = self.streams.get_mut(&id) else { return };
-        let bells = &mut self.bells;
-        if ends.inbox.as_ref().is_some_and(|inbox| !inbox.fill(connection, id, MAILBOX_BYTES, bells)) {
+        let (bells, limit) = (&mut self.bells, self.depot.per_inbox());
+        if ends.inbox.as_ref().is_some_and(|inbox| !inbox.fill(connection, id, limit, bells)) {
             ends.inbox = None;
             self.tidy(id);
         }

@@ -6,7 +6,7 @@
 //! Each box knows whether the shard is already going to look at it; only if not does a handle have to tell.
 
 use super::bells::Bells;
-use super::depot::{Depot, MAILBOX_BYTES};
+use super::depot::{Depot, INBOX_BYTES, OUTBOX_BYTES};
 use crate::error::{ReadError, WriteError};
 use crate::locked;
 use bytes::{Buf as _, Bytes};
@@ -28,7 +28,7 @@ pub(crate) struct Piece {
 
 impl Piece {
     pub(crate) fn new(depot: Arc<Depot>) -> Self {
-        Self { pages: Pages::new(), store: PageStore::keeping(MAILBOX_BYTES / PAGE), range: 0..0, depot }
+        Self { pages: Pages::new(), store: PageStore::keeping(INBOX_BYTES / PAGE), range: 0..0, depot }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -171,9 +171,9 @@ impl Outbox {
     pub(crate) fn poll_room(&self, cx: &Context<'_>, least: usize) -> Poll<Result<usize, WriteError>> {
         let mut out = locked(&self.out);
         out.writable()?;
-        let least = least.min(MAILBOX_BYTES);
+        let least = least.min(OUTBOX_BYTES);
         let share = self.depot.per_box().saturating_sub(out.piece.len());
-        if share == 0 || MAILBOX_BYTES - out.piece.len() < least {
+        if share == 0 || OUTBOX_BYTES - out.piece.len() < least {
             out.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
@@ -186,7 +186,7 @@ impl Outbox {
         let mut out = locked(&self.out);
         out.writable()?;
         let total: usize = parts.iter().map(|part| part.len()).sum();
-        if total > MAILBOX_BYTES - out.piece.len() {
+        if total > OUTBOX_BYTES - out.piece.len() {
             return Ok((false, false));
         }
         for part in parts {
@@ -297,6 +297,8 @@ pub(crate) struct Inbox(Mutex<In>);
 #[derive(Debug)]
 struct In {
     piece: Piece,
+    /// What the depot knows of its bytes.
+    counted: usize,
     /// The shard left bytes behind because the box was full.
     starving: bool,
     /// What follows the bytes; `Ok` is the end of the stream.
@@ -316,7 +318,7 @@ pub(crate) enum Fetched {
 impl Inbox {
     pub(crate) fn new(depot: &Arc<Depot>) -> Arc<Self> {
         let piece = Piece::new(Arc::clone(depot));
-        Arc::new(Self(Mutex::new(In { piece, starving: false, end: None, waker: None })))
+        Arc::new(Self(Mutex::new(In { piece, counted: 0, starving: false, end: None, waker: None })))
     }
 
     /// For the handle to keep what it fetches.
@@ -329,6 +331,7 @@ impl Inbox {
         let mut inbox = locked(&self.0);
         if !inbox.piece.is_empty() {
             into.take_all(&mut inbox.piece);
+            inbox.count();
             let tell = core::mem::take(&mut inbox.starving);
             return Poll::Ready(Ok(if tell { Fetched::BytesAndRoom } else { Fetched::Bytes }));
         }
@@ -374,6 +377,7 @@ impl Inbox {
             }
         }
         inbox.piece.restock();
+        inbox.count();
         let goes_on = inbox.end.is_none();
         if inbox.piece.len() > before || !goes_on {
             bells.add(inbox.waker.take());
@@ -391,10 +395,24 @@ impl Inbox {
     }
 }
 
+impl In {
+    fn count(&mut self) {
+        let before = core::mem::replace(&mut self.counted, self.piece.len());
+        self.piece.depot.on_inbox(before, self.counted);
+    }
+}
+
+impl Drop for In {
+    fn drop(&mut self) {
+        self.piece.depot.on_inbox(self.counted, 0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Depot, MAILBOX_BYTES, Outbox, Piece};
+    use super::{Depot, INBOX_BYTES, Inbox, OUTBOX_BYTES, Outbox, Piece};
     use crate::error::WriteError;
+    use crate::locked;
     use core::task::{Context, Poll, Waker};
     use std::sync::Arc;
 
@@ -429,14 +447,34 @@ mod tests {
         assert_eq!(late, 200 * Depot::BOX_MIN, "who comes late has the minimum");
         hundred.iter().chain(&many).for_each(|outbox| outbox.end(Err(WriteError::Finished)));
         assert_eq!(depot.held(), 0);
-        assert_eq!(filled(&boxes(1)), [MAILBOX_BYTES]);
+        assert_eq!(filled(&boxes(1)), [OUTBOX_BYTES]);
+    }
+
+    #[test]
+    fn inboxes_that_nobody_reads_leave_the_others_their_minimum_until_they_are_read_or_dropped() {
+        let depot = Arc::new(Depot::default());
+        let boxes: Vec<_> = (0..100).map(|_| Inbox::new(&depot)).collect();
+        for inbox in &boxes {
+            let mut inbox = locked(&inbox.0);
+            let limit = depot.per_inbox();
+            inbox.piece.write(&vec![7; limit]);
+            inbox.count();
+        }
+        let arrived = depot.arrived();
+        assert!(arrived > Depot::TOTAL && arrived <= Depot::TOTAL + 100 * Depot::BOX_MIN, "{arrived}");
+        assert_eq!(depot.per_inbox(), Depot::BOX_MIN);
+        let (cx, mut hands) = (Context::from_waker(Waker::noop()), boxes[0].piece());
+        assert!(boxes[0].poll_fetch(&cx, &mut hands).is_ready());
+        assert_eq!((hands.len(), depot.arrived()), (INBOX_BYTES, arrived - INBOX_BYTES));
+        drop(boxes);
+        assert_eq!((depot.arrived(), depot.per_inbox()), (0, INBOX_BYTES));
     }
 
     #[test]
     fn a_piece_gives_its_bytes_once_and_takes_no_harm_from_a_claim_to_more() {
         let depot = Arc::new(Depot::default());
         let [mut first, mut held] = [0, 1].map(|_| Piece::new(Arc::clone(&depot)));
-        let data: Vec<u8> = (0..MAILBOX_BYTES / 4).map(|i| (i % 251).to_le_bytes()[0]).collect();
+        let data: Vec<u8> = (0..OUTBOX_BYTES / 4).map(|i| (i % 251).to_le_bytes()[0]).collect();
         let mut got = Vec::new();
         for part in data.chunks(7001) {
             first.write(part);
