@@ -169,18 +169,18 @@ impl Recovery {
     }
 
     /// Records the packet numbered `space.sent.next_pn()`.
-    pub(crate) fn on_sent(&mut self, space: &mut Space, mut packet: Sent, tokens: &[Token]) {
+    pub(crate) fn on_sent(&mut self, space: &mut Space, packet: Sent, tokens: &[Token]) {
+        if packet.ack_eliciting {
+            space.pto_since = Some(packet.sent_at);
+        }
+        let packet = space.sent.push(packet, tokens);
         let bytes = packet.flight_bytes();
         if packet.in_flight {
-            self.delivery.stamp(&mut packet, self.in_flight);
+            self.delivery.stamp(packet, self.in_flight);
             self.in_flight += bytes;
             let sent = SentPacket { departs: packet.sent_at, bytes, in_flight: self.in_flight };
             self.controller.on_sent(&sent);
         }
-        if packet.ack_eliciting {
-            space.pto_since = Some(packet.sent_at);
-        }
-        space.sent.push(packet, tokens);
     }
 
     /// Takes in one ACK frame for `space`.

@@ -130,12 +130,13 @@ impl SentRing {
         self.largest_acked
     }
 
-    /// Records packet [`SentRing::next_pn`] with the tokens of its frames.
-    pub(crate) fn push(&mut self, mut packet: Sent, tokens: &[Token]) {
+    /// Records packet [`SentRing::next_pn`] with the tokens of its frames; what is missing is filled in where it lies.
+    #[inline]
+    pub(crate) fn push(&mut self, mut packet: Sent, tokens: &[Token]) -> &mut Sent {
         packet.tokens = u16::try_from(tokens.len()).expect("a packet holds fewer frames than bytes");
         self.token_starts.push_back(self.first_token + self.tokens.len() as u64);
-        self.tokens.extend(tokens);
-        self.packets.push_back(packet);
+        tokens.iter().for_each(|token| self.tokens.push_back(*token));
+        self.packets.push_back_mut(packet)
     }
 
     pub(crate) fn skip(&mut self) {

@@ -437,11 +437,22 @@ impl Streams {
         id: StreamId,
         change: impl FnOnce(&mut Send, &mut Listed, &mut Shared) -> R,
     ) -> Option<R> {
+        self.touch_send_sums(id, Send::tally, change)
+    }
+
+    /// The same for a change of which the caller knows that it touches no other sums than `tally` returns.
+    #[inline]
+    fn touch_send_sums<R>(
+        &mut self,
+        id: StreamId,
+        tally: impl Fn(&Send) -> Tally,
+        change: impl FnOnce(&mut Send, &mut Listed, &mut Shared) -> R,
+    ) -> Option<R> {
         let stream = self.table.get_mut(&id)?;
         let Stream { send: Some(send), listed, .. } = stream else { return None };
-        let before = send.tally();
+        let before = tally(send);
         let result = change(send, listed, &mut self.shared);
-        let after = send.tally();
+        let after = tally(send);
         self.sums.exchange(&before, &after);
         self.queues.list_sender(send, &after, listed, id);
         if send.is_done() && stream.is_done() {

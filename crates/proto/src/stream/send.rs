@@ -498,6 +498,20 @@ impl Send {
         }
     }
 
+    /// What of that sending for the first time can change.
+    #[inline]
+    pub(super) fn unsent(&self) -> Tally {
+        if self.withheld {
+            return Tally::default();
+        }
+        Tally {
+            fresh: self.fresh(),
+            bare_fins: u64::from(self.bare_fin()),
+            control: u64::from(self.reset_due().is_some() || self.blocked().is_some()),
+            ..Tally::default()
+        }
+    }
+
     pub(super) fn is_done(&self) -> bool {
         matches!(self.phase, Phase::Delivered | Phase::Reset { acked: true, .. })
     }

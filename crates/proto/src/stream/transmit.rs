@@ -3,7 +3,7 @@
 //! A frame leaves its queue only when it was written. A token comes home as acked or lost, perhaps first the one and
 //! then the other, perhaps for bytes that went out twice; each report is taken for what it still means.
 
-use super::send::Wrote;
+use super::send::{Send, Wrote};
 use super::{Sendable, Stream, StreamEvent, Streams};
 use crate::frames::{Frames, Token};
 use core::ops::Range;
@@ -113,7 +113,7 @@ impl Streams {
             && self.shared.send.left() > 0
             && let Some(id) = self.queues.fresh.front()
         {
-            let wrote = self.touch_send(id, |send, listed, shared| {
+            let wrote = self.touch_send_sums(id, Send::unsent, |send, listed, shared| {
                 let wrote = send.write_fresh(id, shared, frames);
                 shared.copied_out += wrote.bytes();
                 listed.fresh = send.fresh() > 0;
