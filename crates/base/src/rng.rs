@@ -7,22 +7,18 @@ use rand::{Rng as _, SeedableRng};
 /// A cryptographically strong generator that a seed replays exactly.
 ///
 /// Production seeds it with 32 bytes from the operating system, the simulator with a number.
-pub struct Rng {
-    source: StdRng,
-    /// Bits that nobody had yet, below a one that ends them.
-    coins: u64,
-}
+pub struct Rng(StdRng);
 
 impl Rng {
     #[must_use]
     pub fn from_seed(seed: [u8; 32]) -> Self {
-        Self { source: StdRng::from_seed(seed), coins: 1 }
+        Self(StdRng::from_seed(seed))
     }
 
     /// For simulations and tests: never for keys or connection IDs of a real endpoint.
     #[must_use]
     pub fn from_number(seed: u64) -> Self {
-        Self { source: StdRng::seed_from_u64(seed), coins: 1 }
+        Self(StdRng::seed_from_u64(seed))
     }
 
     /// An independent generator, so that one consumer's draws do not shift another's.
@@ -34,27 +30,17 @@ impl Rng {
     }
 
     pub fn fill(&mut self, out: &mut [u8]) {
-        self.source.fill_bytes(out);
+        self.0.fill_bytes(out);
     }
 
     pub fn u64(&mut self) -> u64 {
-        self.source.next_u64()
+        self.0.next_u64()
     }
 
     /// Uniform in `0..n`; 0 for `n == 0`.
     pub fn below(&mut self, n: u64) -> u64 {
         // The high word of a 64x64 product: the bias is below 2^-32 for every n used here.
         u64::try_from((u128::from(self.u64()) * u128::from(n)) >> 64).unwrap_or(0)
-    }
-
-    /// True or false, as likely; a bit of the source each.
-    pub fn coin(&mut self) -> bool {
-        if self.coins == 1 {
-            self.coins = self.u64() | 1 << 63;
-        }
-        let heads = self.coins & 1 == 1;
-        self.coins >>= 1;
-        heads
     }
 
     /// Uniform in `0.0..1.0`.
@@ -73,19 +59,4 @@ impl fmt::Debug for Rng {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Rng")
     }
-}
-
-#[cfg(test)]
-#[test]
-fn coins_are_fair_and_each_seed_has_its_own() {
-    let toss = |seed| {
-        let mut rng = Rng::from_number(seed);
-        (0..4096).map(|_| rng.coin()).collect::<Vec<_>>()
-    };
-    let coins = toss(1);
-    assert!((1900..2200).contains(&coins.iter().filter(|heads| **heads).count()));
-    assert!((1900..2200).contains(&coins.windows(2).filter(|two| two[0] == two[1]).count()));
-    // The draws of 63 in a row are not those of the next 63.
-    assert_ne!(coins[..63], coins[63..126]);
-    assert!(coins == toss(1) && coins != toss(2));
 }

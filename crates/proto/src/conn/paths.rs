@@ -75,7 +75,8 @@ impl Connection {
         Ok(id)
     }
 
-    /// The shortest round trip that any of the paths has had: the peer answers nothing sooner.
+    /// The shortest round trip that any of the paths has had, or the guess that stands in for it: the peer answers nothing
+    /// sooner.
     #[must_use]
     pub fn shortest_rtt(&self) -> Option<Duration> {
         self.paths.iter().map(|p| p.recovery.rtt.min()).min()

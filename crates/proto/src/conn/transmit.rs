@@ -336,8 +336,7 @@ impl Connection {
         let mut control = true;
         while len + mtu <= budget {
             let packet = self.short_packet(slot, departs, &mut out[len..len + segment], |conn, frames| {
-                control = control && conn.wants_control();
-                conn.fill_packet(now, slot, (acks, control), (mtu, segment), frames)
+                conn.fill_packet(now, slot, (acks, &mut control), (mtu, segment), frames)
             });
             let Some(size) = packet else { break };
             len += size;
@@ -368,7 +367,7 @@ impl Connection {
         &mut self,
         now: Time,
         slot: usize,
-        (acks, control): (bool, bool),
+        (acks, control): (bool, &mut bool),
         (mtu, segment): (usize, usize),
         frames: &mut Frames<'_>,
     ) -> usize {
@@ -379,9 +378,7 @@ impl Connection {
         }
         let path = &mut self.paths[slot];
         path.observed.write(path.id, path.tuple.peer, &mut self.observed_seq, frames);
-        if control {
-            self.fill_control(now, frames);
-        }
+        *control = *control && self.fill_control(now, frames);
         let had = self.streams.sendable();
         self.fill_data(frames, whole);
         if had != Sendable::default() && self.streams.sendable() == Sendable::default() {
@@ -400,9 +397,10 @@ impl Connection {
         }
     }
 
-    fn fill_control(&mut self, now: Time, frames: &mut Frames<'_>) {
+    /// Returns whether anything was wanted.
+    fn fill_control(&mut self, now: Time, frames: &mut Frames<'_>) -> bool {
         if !self.wants_control() {
-            return;
+            return false;
         }
         self.handshake.write_app(frames);
         self.grants.write(now, &mut self.rng, self.version, frames);
@@ -413,6 +411,7 @@ impl Connection {
         self.cids.write(frames);
         self.ack_wishes.write(frames);
         self.streams.write_control(frames);
+        true
     }
 
     /// `whole` is the room of an empty packet, 0 to leave datagrams alone.

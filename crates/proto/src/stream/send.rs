@@ -484,18 +484,8 @@ impl Send {
     /// What this half adds to the sums.
     #[inline]
     pub(super) fn tally(&self) -> Tally {
-        if self.withheld {
-            return Tally { held: self.held(), moving: self.moving(), ..Tally::default() };
-        }
-        Tally {
-            fresh: self.fresh(),
-            bare_fins: u64::from(self.bare_fin()),
-            again: self.again(),
-            control: u64::from(self.reset_due().is_some() || self.blocked().is_some()),
-            held: self.held(),
-            moving: self.moving(),
-            unread: 0,
-        }
+        let again = if self.withheld { 0 } else { self.again() };
+        Tally { again, held: self.held(), moving: self.moving(), ..self.unsent() }
     }
 
     /// What of that sending for the first time can change.
