@@ -7,18 +7,34 @@ use rand::{Rng as _, SeedableRng};
 /// A cryptographically strong generator that a seed replays exactly.
 ///
 /// Production seeds it with 32 bytes from the operating system, the simulator with a number.
-pub struct Rng(StdRng);
+pub struct Rng {
+    /// Where to begin when something is drawn next, unless the generator is at work.
+    seed: [u8; 32],
+    /// Ten times as large as the seed, for what it draws ahead.
+    at_work: Option<Box<StdRng>>,
+}
 
 impl Rng {
     #[must_use]
-    pub fn from_seed(seed: [u8; 32]) -> Self {
-        Self(StdRng::from_seed(seed))
+    pub const fn from_seed(seed: [u8; 32]) -> Self {
+        Self { seed, at_work: None }
     }
 
     /// For simulations and tests: never for keys or connection IDs of a real endpoint.
     #[must_use]
     pub fn from_number(seed: u64) -> Self {
-        Self(StdRng::seed_from_u64(seed))
+        Self { seed: [0; 32], at_work: Some(Box::new(StdRng::seed_from_u64(seed))) }
+    }
+
+    fn at_work(&mut self) -> &mut StdRng {
+        self.at_work.get_or_insert_with(|| Box::new(StdRng::from_seed(self.seed)))
+    }
+
+    /// Gives back what was drawn ahead; goes on from a number drawn now.
+    pub fn shrink(&mut self) {
+        if let Some(mut generator) = self.at_work.take() {
+            generator.fill_bytes(&mut self.seed);
+        }
     }
 
     /// An independent generator, so that one consumer's draws do not shift another's.
@@ -30,11 +46,11 @@ impl Rng {
     }
 
     pub fn fill(&mut self, out: &mut [u8]) {
-        self.0.fill_bytes(out);
+        self.at_work().fill_bytes(out);
     }
 
     pub fn u64(&mut self) -> u64 {
-        self.0.next_u64()
+        self.at_work().next_u64()
     }
 
     /// Uniform in `0..n`; 0 for `n == 0`.
@@ -58,5 +74,25 @@ impl Rng {
 impl fmt::Debug for Rng {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Rng")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Rng;
+
+    #[test]
+    fn a_generator_that_was_shrunk_goes_on_with_numbers_that_only_its_seed_decides() {
+        let draw = |seed| {
+            let mut rng = Rng::from_number(seed);
+            let before = rng.u64();
+            rng.shrink();
+            rng.shrink();
+            [before, rng.u64(), rng.u64()]
+        };
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7)[1..], draw(8)[1..]);
+        let [before, first, second] = draw(7);
+        assert!(before != first && first != second && before != second);
     }
 }

@@ -26,6 +26,7 @@ impl Connection {
         self.tokens = Vec::new();
         self.views = Vec::new();
         self.slots = Vec::new();
+        self.rng.shrink();
         self.forget_early(now);
         self.stash.shrink_to_fit();
         self.events.shrink_to_fit();
