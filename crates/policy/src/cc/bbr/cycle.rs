@@ -1,9 +1,10 @@
 //! BBR's state machine: Startup and Drain once, then the four phases of `ProbeBW` with `ProbeRTT` in between.
 
-use super::loss::UndoTo;
+use super::loss::{LongTerm, UndoTo};
+use super::model::{FULL_GROWTH, FullPipe};
 use super::state::{AckPhase, State};
 use super::{Ack, Bbr, OwnLimit, UNBOUNDED, scale};
-use mpquic_base::{Duration, Time};
+use mpquic_base::{Duration, Rate, Time};
 
 /// §5.3.2: Drain gives up after this many rounds; the rate filter will correct an estimate that was too high.
 const DRAIN_ROUNDS: u64 = 3;
@@ -26,6 +27,8 @@ pub(super) struct Cycle {
     pub(super) too_high: bool,
     /// The last probe stopped early, at the flight that had lost too much before.
     pub(super) precautionary: bool,
+    /// What the path was believed to carry when the last probe began.
+    probed_from: Rate,
     up_rounds: u32,
     up_acked: u64,
     acked_per_step: u64,
@@ -75,11 +78,23 @@ impl Bbr {
         self.latest.reset();
         self.cycle.acked_per_step = UNBOUNDED;
         self.rounds.since_probe = u64::from(self.roll(now) >= 0.5);
-        self.cycle.wait = PROBE_WAIT + Duration::from_secs(1).mul_f64(self.roll(now));
+        let wait = PROBE_WAIT + Duration::from_secs(1).mul_f64(self.roll(now));
+        self.cycle.wait = if self.more_to_find() { Duration::ZERO } else { wait };
         self.cycle.since = now;
         self.phase = AckPhase::Stopping;
         self.rounds.restart(self.delivered);
         self.state = State::Down;
+    }
+
+    /// Departs from the draft, which waits 2 to 3 s in any case: from a tenth of the rate, at which a wandering delay can
+    /// end Startup, that takes half a minute. So a probe that found much more is followed by the next at once, and so is a
+    /// Startup whose end is in doubt.
+    fn more_to_find(&self) -> bool {
+        match self.state {
+            State::Up => self.max_rate.get() >= self.cycle.probed_from.scaled(FULL_GROWTH),
+            State::Drain => self.is_noisy(),
+            _ => false,
+        }
     }
 
     pub(super) fn start_refill(&mut self) {
@@ -93,6 +108,7 @@ impl Bbr {
     }
 
     fn start_up(&mut self, ack: &Ack) {
+        self.cycle.probed_from = self.max_rate.get();
         self.cycle.probe_sample = true;
         self.phase = AckPhase::Starting;
         self.rounds.restart(self.delivered);
@@ -212,11 +228,18 @@ impl Bbr {
     }
 
     /// A path that carries far less than it did, or has become much longer, is measured anew at once.
-    pub(super) fn check_shortfall(&mut self, ack: &Ack) {
-        let counts = self.state.in_probe_bw() && !ack.app_limited && self.window_limited();
-        let modelled = self.bw();
-        if let Some(rate) = self.shortfall.on_ack(ack.rate, self.rounds.ended, counts, modelled) {
+    pub(super) fn check_model(&mut self, ack: &Ack) {
+        let held_back = !ack.app_limited && self.window_limited();
+        let (modelled, usual) = (self.bw(), self.usual_rtt());
+        let counts = held_back && self.state.in_probe_bw();
+        let lower = self.shortfall.on_ack(ack.rate, self.rounds.ended, counts, modelled);
+        if let Some(rate) = lower {
             self.max_rate.replace(rate);
+        }
+        // A queue behind a lower rate is late, too.
+        let counts = held_back && self.state != State::ProbeRtt && !self.shortfall.is_near();
+        let overdue = self.overdue.on_ack(ack.rtt, self.rounds.ended, counts, usual);
+        if overdue || lower.is_some() {
             self.min_rtt.forget_recent();
             self.enter_probe_rtt();
             self.probe_rtt.anew = true;
@@ -267,7 +290,7 @@ impl Bbr {
         }
         self.min_rtt.refreshed(now);
         if self.probe_rtt.anew {
-            self.min_rtt.adopt_recent(now);
+            self.adopt_rtt(now);
         }
         self.restore_cwnd();
         self.short_term.reset();
@@ -276,6 +299,17 @@ impl Bbr {
             self.state = State::Cruise;
         } else {
             self.enter_startup();
+        }
+    }
+
+    /// Takes the RTT over that was measured anew. If the window could not even cover it once, then what was measured of the
+    /// path until now was the window, and the search begins anew too.
+    fn adopt_rtt(&mut self, now: Time) {
+        let covered = self.usual_rtt().map(|usual| usual.mul_f64(State::Cruise.cwnd_gain()));
+        self.min_rtt.adopt_recent(now);
+        if self.min_rtt.get() > covered {
+            self.full_pipe = FullPipe::default();
+            self.long_term = LongTerm::default();
         }
     }
 

@@ -4,12 +4,13 @@
 //! packets: delivery rates, loss totals and round trips come from the path, one batch per ACK frame.
 //!
 //! Radio links lose 0.5-2 % at random and their delay wanders by as much as it is long. Followed to the letter, the draft
-//! fills a tenth to a half of the harder ones (the links in `tests/scenarios.rs`). Six things are therefore different,
+//! fills a tenth to a half of the harder ones (the links in `tests/scenarios.rs`). Eight things are therefore different,
 //! each explained where it is: loss must exceed the threshold by more than chance explains ([`Bbr::too_high`]), also
 //! before it lowers the short-term bounds ([`Bbr::adapt_short_term`]); a wandering delay counts as part of the path
 //! ([`model::Spread`]) and makes a plateau less certain ([`model::FullPipe`]); a rate far below the model is believed
-//! without waiting for loss ([`model::Shortfall`]); and `ProbeRTT` comes less often on RTTs above half a second
-//! ([`model::MinRtt`]).
+//! without waiting for loss ([`model::Shortfall`]), and so is an RTT far above it ([`model::Overdue`]); a probe follows at once
+//! where there may be much more to find ([`Bbr::more_to_find`]); and `ProbeRTT` comes less often on RTTs above half a
+//! second ([`model::MinRtt`]).
 
 mod cycle;
 mod loss;
@@ -21,7 +22,7 @@ mod tests;
 use super::{AckBatch, Controller, EcnBatch, LossBatch, MAX_WINDOW, SentPacket};
 use crate::{Entry, Settings, Tunable};
 use loss::{Latest, LongTerm, ShortTerm, Undo};
-use model::{Aggregation, FullPipe, MaxRate, MinRtt, Rounds, Shortfall, Spread};
+use model::{Aggregation, FullPipe, MaxRate, MinRtt, Overdue, Rounds, Shortfall, Spread};
 use mpquic_base::{Duration, Rate, Time};
 use state::{AckPhase, State};
 
@@ -131,6 +132,7 @@ struct Bbr {
     min_rtt: MinRtt,
     spread: Spread,
     shortfall: Shortfall,
+    overdue: Overdue,
     latest: Latest,
     short_term: ShortTerm,
     long_term: LongTerm,
@@ -175,6 +177,7 @@ impl Bbr {
             min_rtt: MinRtt::default(),
             spread: Spread::default(),
             shortfall: Shortfall::default(),
+            overdue: Overdue::default(),
             latest: Latest::default(),
             short_term: ShortTerm::UNSET,
             long_term: LongTerm::default(),
@@ -240,9 +243,17 @@ impl Bbr {
     }
 
     fn bdp(&self, rate: Rate) -> u64 {
-        self.min_rtt
-            .get()
-            .map_or(initial_window(self.mtu), |rtt| rate.bytes_in(rtt.saturating_add(self.spread.get())))
+        self.usual_rtt().map_or(initial_window(self.mtu), |rtt| rate.bytes_in(rtt))
+    }
+
+    /// The lowest RTT and what a wandering delay usually adds.
+    fn usual_rtt(&self) -> Option<Duration> {
+        self.min_rtt.get().map(|rtt| rtt.saturating_add(self.spread.get()))
+    }
+
+    /// The delay wanders so much that a few rounds prove little.
+    fn is_noisy(&self) -> bool {
+        self.min_rtt.get().is_some_and(|rtt| self.spread.get() > rtt / 4)
     }
 
     fn min_window(&self) -> u64 {
@@ -368,14 +379,13 @@ impl Controller for Bbr {
         }
         self.adapt_short_term(&ack);
         self.aggregation.on_ack(&ack, self.bw(), self.cwnd, self.rounds.count);
-        let noisy = self.min_rtt.get().is_some_and(|rtt| self.spread.get() > rtt / 4);
-        self.full_pipe.on_ack(&ack, self.rounds.ended, noisy);
+        self.full_pipe.on_ack(&ack, self.rounds.ended, self.is_noisy());
         self.check_startup_done(&ack);
         self.check_drain_done(&ack);
         self.step_probe_bw(&ack);
         self.min_rtt.on_ack(ack.now, ack.rtt);
         self.spread.on_ack(ack.now, ack.rtt);
-        self.check_shortfall(&ack);
+        self.check_model(&ack);
         self.check_probe_rtt(&ack);
         self.latest.advance(&ack);
 

@@ -13,7 +13,7 @@ const PROBE_RTT_ROUNDS: u32 = 10;
 /// §2.12: round trips that the aggregation filter looks back once the pipe was full.
 const EXTRA_ACKED_ROUNDS: usize = 10;
 /// §5.3.1.2: a round is a plateau if its rate grew by less than a quarter; three of them mean a full pipe.
-const FULL_GROWTH: f64 = 1.25;
+pub(super) const FULL_GROWTH: f64 = 1.25;
 const FULL_ROUNDS: u8 = 3;
 /// Departs from the draft for links whose delay wanders by a quarter of their lowest RTT: there three poor rounds are
 /// chance, and Startup would end at a tenth of the rate.
@@ -33,6 +33,10 @@ const SPREAD_MAX: Duration = Duration::from_millis(100);
 /// model up to 1.4 times too high, which must not look like a shortfall.
 const SHORTFALL: f64 = 0.6;
 const SHORTFALL_ROUNDS: u8 = 5;
+/// The quickest reply of a round takes so many times as long as usual, so many rounds in a row. A full window is two
+/// usual round trips, so that our own queue alone adds up to less.
+const OVERDUE: u32 = 3;
+const OVERDUE_ROUNDS: u8 = 3;
 
 /// Packet-timed round trips: each ends with the first ACK of a packet that was sent after the last one ended.
 #[derive(Debug, Default)]
@@ -313,5 +317,45 @@ impl Shortfall {
         self.best = self.best.max(best);
         self.rounds += 1;
         (self.rounds >= SHORTFALL_ROUNDS).then(|| core::mem::take(self).best)
+    }
+
+    /// The last rounds fell short.
+    pub(super) fn is_near(&self) -> bool {
+        self.rounds > 0
+    }
+}
+
+/// Rounds in a row that took far longer than the path's RTT is believed to be, although the window was full.
+///
+/// An addition to the draft, which remembers the lowest RTT for ten seconds. If that was chance, or the path has become
+/// longer, the window is a small share of what the path takes; the rate measured is then that of the window, which
+/// confirms the window.
+#[derive(Debug, Default)]
+pub(super) struct Overdue {
+    round_lowest: Option<Duration>,
+    rounds: u8,
+}
+
+impl Overdue {
+    /// Whether it is certain enough to measure the RTT anew.
+    pub(super) fn on_ack(
+        &mut self,
+        rtt: Option<Duration>,
+        round_ended: bool,
+        counts: bool,
+        usual: Option<Duration>,
+    ) -> bool {
+        self.round_lowest = rtt.into_iter().chain(self.round_lowest).min();
+        if !round_ended {
+            return false;
+        }
+        let lowest = self.round_lowest.take();
+        let late = counts && lowest > usual.map(|usual| usual.saturating_mul(OVERDUE));
+        self.rounds = if late { self.rounds + 1 } else { 0 };
+        if self.rounds < OVERDUE_ROUNDS {
+            return false;
+        }
+        self.rounds = 0;
+        true
     }
 }

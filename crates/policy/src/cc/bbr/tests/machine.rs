@@ -451,6 +451,22 @@ fn a_rate_that_fell_far_is_measured_anew() {
 }
 
 #[test]
+fn a_path_that_is_far_longer_than_believed_is_measured_and_searched_anew() {
+    let mut feed = Feed::at(State::Cruise);
+    feed.rtt = RTT * 4;
+    for _ in 0..4 {
+        feed.in_flight = feed.cc.window();
+        feed.send();
+        feed.round();
+    }
+    assert_eq!(feed.cc.state, State::ProbeRtt);
+    feed.in_flight = 0;
+    feed.reach(State::Startup);
+    assert_eq!(feed.cc.min_rtt.get(), Some(RTT * 4));
+    assert!(!feed.cc.full_pipe.once);
+}
+
+#[test]
 fn one_slow_round_is_no_shortfall() {
     let mut feed = Feed::at(State::Cruise);
     for n in 0..20 {
