@@ -1,7 +1,7 @@
 //! BBR's state machine: Startup and Drain once, then the four phases of `ProbeBW` with `ProbeRTT` in between.
 
 use super::loss::{LongTerm, UndoTo};
-use super::model::{FULL_GROWTH, FullPipe};
+use super::model::{FULL_GROWTH, FullPipe, PROBE_RTT_DURATION};
 use super::state::{AckPhase, State};
 use super::{Ack, Bbr, OwnLimit, UNBOUNDED, scale};
 use mpquic_base::{Duration, Rate, Time};
@@ -12,8 +12,6 @@ const DRAIN_ROUNDS: u64 = 3;
 const PROBE_WAIT: Duration = Duration::from_secs(2);
 /// §5.3.3.8: or as many rounds as Reno would need to regain one window, but no more than these.
 const RENO_ROUNDS: u64 = 63;
-/// §2.16.2: how long `ProbeRTT` holds the flight down.
-const PROBE_RTT_DURATION: Duration = Duration::from_millis(200);
 
 /// Where `ProbeBW` stands in its cycle.
 #[derive(Debug, Default)]
@@ -232,7 +230,7 @@ impl Bbr {
         let held_back = !ack.app_limited && self.window_limited();
         let (modelled, usual) = (self.bw(), self.usual_rtt());
         let counts = held_back && self.state.in_probe_bw();
-        let lower = self.shortfall.on_ack(ack.rate, self.rounds.ended, counts, modelled);
+        let lower = self.shortfall.on_ack(ack, self.rounds.ended, counts, modelled);
         if let Some(rate) = lower {
             self.max_rate.replace(rate);
         }

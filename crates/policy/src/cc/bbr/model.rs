@@ -7,6 +7,8 @@ use mpquic_base::{Duration, Rate, Time};
 const MIN_RTT_WINDOW: Duration = Duration::from_secs(10);
 /// §2.16.2: at least this long between two visits to `ProbeRTT`.
 const PROBE_RTT_INTERVAL: Duration = Duration::from_secs(5);
+/// §2.16.2: how long `ProbeRTT` holds the flight down.
+pub(super) const PROBE_RTT_DURATION: Duration = Duration::from_millis(200);
 /// Departs from the draft for RTTs above half a second: with fewer rounds than this between two visits, Startup over a
 /// satellite never sees the three rounds in a row that tell it that the pipe is full.
 const PROBE_RTT_ROUNDS: u32 = 10;
@@ -33,10 +35,14 @@ const SPREAD_MAX: Duration = Duration::from_millis(100);
 /// model up to 1.4 times too high, which must not look like a shortfall.
 const SHORTFALL: f64 = 0.6;
 const SHORTFALL_ROUNDS: u8 = 5;
+/// And for as long as measuring anew takes: on a short path, five rounds pass while a host hiccups.
+const SHORTFALL_LASTS: Duration = PROBE_RTT_DURATION;
 /// The quickest reply of a round takes so many times as long as usual, so many rounds in a row. A full window is two
-/// usual round trips, so that our own queue alone adds up to less.
+/// usual round trips, so that our own queue alone adds up to less. Hosts may add as much as a path of some microseconds takes
+/// many times over, and more when they are busy.
 const OVERDUE: u32 = 3;
 const OVERDUE_ROUNDS: u8 = 3;
+const OVERDUE_AT_LEAST: Duration = Duration::from_millis(5);
 
 /// Packet-timed round trips: each ends with the first ACK of a packet that was sent after the last one ended.
 #[derive(Debug, Default)]
@@ -294,18 +300,19 @@ pub(super) struct Shortfall {
     round_best: Rate,
     best: Rate,
     rounds: u8,
+    since: Option<Time>,
 }
 
 impl Shortfall {
     /// The rate that the path really carries, once it is certain that it is a lower one.
     pub(super) fn on_ack(
         &mut self,
-        rate: Rate,
+        ack: &Ack,
         round_ended: bool,
         counts: bool,
         modelled: Rate,
     ) -> Option<Rate> {
-        self.round_best = self.round_best.max(rate);
+        self.round_best = self.round_best.max(ack.rate);
         if !round_ended {
             return None;
         }
@@ -315,8 +322,10 @@ impl Shortfall {
             return None;
         }
         self.best = self.best.max(best);
-        self.rounds += 1;
-        (self.rounds >= SHORTFALL_ROUNDS).then(|| core::mem::take(self).best)
+        self.rounds = self.rounds.saturating_add(1);
+        let lasted = ack.now.since(*self.since.get_or_insert(ack.now));
+        let certain = self.rounds >= SHORTFALL_ROUNDS && lasted >= SHORTFALL_LASTS;
+        certain.then(|| core::mem::take(self).best)
     }
 
     /// The last rounds fell short.
@@ -350,7 +359,7 @@ impl Overdue {
             return false;
         }
         let lowest = self.round_lowest.take();
-        let late = counts && lowest > usual.map(|usual| usual.saturating_mul(OVERDUE));
+        let late = counts && lowest > usual.map(|usual| usual.saturating_mul(OVERDUE).max(OVERDUE_AT_LEAST));
         self.rounds = if late { self.rounds + 1 } else { 0 };
         if self.rounds < OVERDUE_ROUNDS {
             return false;

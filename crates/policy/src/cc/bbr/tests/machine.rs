@@ -480,6 +480,24 @@ fn one_slow_round_is_no_shortfall() {
 }
 
 #[test]
+fn what_a_host_adds_on_a_short_path_calls_nothing_in_question() {
+    let short = Duration::from_micros(100);
+    let mut feed = Feed::at(State::Cruise);
+    for (rate, rtt) in [(STEADY.scaled(0.2), short), (STEADY, 40 * short)] {
+        feed.rtt = short;
+        feed.rate = STEADY;
+        feed.round();
+        (feed.rate, feed.rtt) = (rate, rtt);
+        for _ in 0..10 {
+            feed.in_flight = feed.cc.window();
+            feed.send();
+            feed.round();
+            assert_ne!(feed.cc.state, State::ProbeRtt, "{rate:?} {rtt:?}");
+        }
+    }
+}
+
+#[test]
 fn a_wandering_delay_widens_the_window() {
     let mut feed = Feed::at(State::Cruise);
     let calm = feed.cc.bdp(STEADY);
