@@ -8,7 +8,8 @@ use crate::cache::prefetch;
 use core::ops::Range;
 use std::collections::VecDeque;
 
-pub const PAGE: usize = 4096;
+/// Large enough that most packets' bytes lie in one page, from where they can be sealed.
+pub const PAGE: usize = 16 * 1024;
 const PAGE_U64: u64 = PAGE as u64;
 
 type Page = Box<[u8; PAGE]>;
@@ -32,9 +33,9 @@ impl Default for PageStore {
 impl PageStore {
     /// Pages that may wait for reuse whatever is in use; more than the larger of both go back to the allocator. Transfers
     /// whose windows empty in one go and fill up again need no others up to 4 MiB, the window that a stream begins with.
-    const SPARE_MIN: usize = 1024;
+    const SPARE_MIN: usize = 4 * 1024 * 1024 / PAGE;
     /// What is left of it when the owner rests.
-    const RESTING: usize = 128;
+    const RESTING: usize = 512 * 1024 / PAGE;
 
     #[must_use]
     pub fn new() -> Self {
@@ -220,6 +221,13 @@ impl Pages {
             head.copy_from_slice(&chunk[..n]);
             rest = tail;
         }
+    }
+
+    /// How many of the `len` bytes from `offset` lie behind each other in the last page.
+    #[must_use]
+    pub const fn in_last_page(offset: u64, len: usize) -> usize {
+        let within = within(offset);
+        if within + len <= PAGE { len } else { (within + len - 1) % PAGE + 1 }
     }
 
     /// The `len` bytes from `offset`, a page at most, will be read soon: has them brought into the cache.

@@ -17,6 +17,13 @@ pub struct Forged;
 pub trait PacketKey: Send + Sync {
     /// Encrypts in place. `payload` is the plaintext followed by [`PacketKey::tag_len`] bytes for the tag.
     fn seal(&self, path: PathId, pn: u64, header: &[u8], payload: &mut [u8]);
+    /// Encrypts a plaintext whose end, `rest`, lies elsewhere: `payload` has room for it before that for the tag. Where the
+    /// cipher can write to another place than it reads from, that saves a copy.
+    fn seal_with(&self, path: PathId, pn: u64, header: &[u8], payload: &mut [u8], rest: &[u8]) {
+        let end = payload.len() - self.tag_len();
+        payload[end - rest.len()..end].copy_from_slice(rest);
+        self.seal(path, pn, header, payload);
+    }
     /// Decrypts in place and returns the length of the plaintext.
     ///
     /// # Errors

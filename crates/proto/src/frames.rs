@@ -75,18 +75,40 @@ impl Token {
     }
 }
 
+/// Bytes of a stream that a packet ends with, and that whoever seals it fetches from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Apart {
+    pub(crate) id: StreamId,
+    pub(crate) offset: u64,
+    pub(crate) len: usize,
+}
+
 /// A cursor into the payload of one packet, with the exact capacity that is left.
 #[derive(Debug)]
 pub(crate) struct Frames<'a> {
     out: Writer<'a>,
     tokens: &'a mut Vec<Token>,
     ack_eliciting: bool,
+    /// The end may stay where it is.
+    fetches: bool,
+    apart: Option<Apart>,
 }
 
 impl<'a> Frames<'a> {
     /// `payload` is exactly as long as the frames may get.
     pub(crate) fn new(payload: &'a mut [u8], tokens: &'a mut Vec<Token>) -> Self {
-        Self { out: Writer::new(payload), tokens, ack_eliciting: false }
+        Self { out: Writer::new(payload), tokens, ack_eliciting: false, fetches: false, apart: None }
+    }
+
+    /// For somebody who asks for [`Frames::apart`] in the end.
+    pub(crate) const fn fetching(mut self) -> Self {
+        self.fetches = true;
+        self
+    }
+
+    /// What is missing at the end of a full packet.
+    pub(crate) const fn apart(&self) -> Option<Apart> {
+        self.apart
     }
 
     pub(crate) fn remaining(&self) -> usize {
@@ -135,6 +157,7 @@ impl<'a> Frames<'a> {
 
     /// Writes as much of `offset..offset + available` as fits, copied in place by `fill`, and leaves its token.
     ///
+    /// `fill` says how many bytes it left out at the end, which it may if it is told so.
     /// `fin` says that the stream ends at `offset + available`; it is set on the frame that reaches that end.
     /// Returns how many bytes went out and whether the FIN did; `None` if no useful frame fits.
     #[must_use]
@@ -144,7 +167,7 @@ impl<'a> Frames<'a> {
         offset: u64,
         available: u64,
         fin: bool,
-        fill: impl FnOnce(&mut [u8]),
+        fill: impl FnOnce(&mut [u8], bool) -> usize,
     ) -> Option<(u16, bool)> {
         let open_ended = StreamHeader { stream: id, offset, len: None, fin: false };
         let room = self.out.remaining().checked_sub(open_ended.len())?;
@@ -161,7 +184,10 @@ impl<'a> Frames<'a> {
             return None;
         }
         StreamHeader { len: explicit.then_some(len), fin, ..open_ended }.write(&mut self.out);
-        fill(self.out.space(len));
+        let left = fill(self.out.space(len), self.fetches && !explicit);
+        if left > 0 {
+            self.apart = Some(Apart { id, offset: offset + (len - left) as u64, len: left });
+        }
         self.ack_eliciting = true;
         let len = u16::try_from(len).expect("a UDP payload is below 64 KiB");
         self.tokens.push(Token::Stream { id, offset, len, fin });

@@ -66,12 +66,17 @@ impl OneRttKeys {
         self.phase
     }
 
-    pub(crate) fn seal(&mut self, path: PathId, pn: u64, header: &[u8], payload: &mut [u8]) {
+    /// See [`PacketKey::seal_with`].
+    pub(crate) fn seal(&mut self, path: PathId, pn: u64, header: &[u8], payload: &mut [u8], rest: &[u8]) {
         self.sealed += 1;
         if self.sealed == NEXT_AFTER {
             self.next_keys();
         }
-        self.current.local.seal(path, pn, header, payload);
+        if rest.is_empty() {
+            self.current.local.seal(path, pn, header, payload);
+        } else {
+            self.current.local.seal_with(path, pn, header, payload, rest);
+        }
     }
 
     /// RFC 9001 §6.3: once derived the next keys stay, whatever became of the packet that asked for them.

@@ -1,16 +1,12 @@
 //! What is left of a handshake that is over: what was agreed, the exporter, and a reader of what a server may still say.
 //!
 //! rustls keeps 3 kB of a finished QUIC handshake, record keys that QUIC never uses among them. None of it is needed
-//! any more by an end that wants no tickets, except the exporter's secret, which rustls shows to its key log alone: [`Tap`]
-//! is such a log, that hands the secret to the session at work on this very thread. What it hears goes on to the log that
-//! the user asked for, if there is one, and to nobody else.
+//! any more by an end that wants no tickets, except the exporter's secret.
 
 use aws_lc_rs::digest::{SHA256, SHA384, digest};
 use aws_lc_rs::hkdf::{HKDF_SHA256, HKDF_SHA384, KeyType, Prk};
 use mpquic_proto::crypto::TlsFailure;
-use rustls::{AlertDescription, KeyLog};
-use std::cell::Cell;
-use std::sync::Arc;
+use rustls::AlertDescription;
 
 /// Bytes of the longest secret: SHA-384's.
 const SECRET_MAX: usize = 48;
@@ -21,45 +17,6 @@ const HEAD: usize = 4;
 const NEW_SESSION_TICKET: u8 = 4;
 /// RFC 8446 §4.2: the extension early_data.
 const EARLY_DATA: u16 = 42;
-/// As key logs call it.
-const EXPORTER: &str = "EXPORTER_SECRET";
-
-thread_local! {
-    static TAPPED: Cell<Option<Exporter>> = const { Cell::new(None) };
-}
-
-/// Takes the exporter's secret and no other. The user's log hears everything.
-#[derive(Debug)]
-pub(crate) struct Tap {
-    log: Option<Arc<dyn KeyLog>>,
-}
-
-impl Tap {
-    pub(crate) const fn new(log: Option<Arc<dyn KeyLog>>) -> Self {
-        Self { log }
-    }
-
-    /// The secret that came by on this thread since the last call.
-    pub(crate) fn take() -> Option<Exporter> {
-        TAPPED.take()
-    }
-}
-
-impl KeyLog for Tap {
-    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
-        if let Some(log) = &self.log {
-            log.log(label, client_random, secret);
-        }
-        if label == EXPORTER {
-            TAPPED.set(Exporter::new(secret));
-        }
-    }
-
-    fn will_log(&self, label: &str) -> bool {
-        label == EXPORTER || self.log.as_ref().is_some_and(|log| log.will_log(label))
-    }
-}
-
 /// RFC 8446 §7.5.
 pub(crate) struct Exporter {
     secret: [u8; SECRET_MAX],
@@ -68,7 +25,7 @@ pub(crate) struct Exporter {
 }
 
 impl Exporter {
-    fn new(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
         let mut secret = [0; SECRET_MAX];
         secret.get_mut(..bytes.len())?.copy_from_slice(bytes);
         matches!(bytes.len(), 32 | 48).then_some(Self { secret, len: u8::try_from(bytes.len()).ok()? })

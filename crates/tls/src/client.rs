@@ -3,14 +3,13 @@
 //! There are two ways to trust a server, pins and certificate authorities, and no third. A client shows no
 //! certificate of its own: who it is gets proven above TLS, bound to the handshake by the exporter.
 
-use crate::after::Tap;
 use crate::error::ConfigError;
 use crate::key_log::KeyLog;
 use crate::pin::{Pin, PinVerifier};
 use crate::provider::{Ciphers, alpn_list, initial_keys, provider_with, quic_version};
-use crate::relabel::Overheard;
 use crate::secrets::{Secrets, retry_tag};
 use crate::session::TlsSession;
+use crate::tap::Tap;
 use crate::tickets::{Album, Visitor};
 use core::fmt;
 use mpquic_base::{Cid, Role};
@@ -125,17 +124,18 @@ impl ClientCrypto for ClientConfig {
     ) -> Result<Box<dyn Session>, String> {
         let labels = quic_version(version).ok_or_else(|| format!("no TLS for QUIC version {version:#x}"))?;
         let name = self.server_name(server_name)?;
-        let overheard = Arc::new(Overheard::new(Arc::clone(&self.tls.key_log)));
         let visitor = self.album.as_ref().map(|album| Arc::new(Visitor::new(album, version)));
-        let mut config = rustls::ClientConfig::clone(&self.tls);
-        config.key_log = Arc::clone(&overheard) as Arc<dyn rustls::KeyLog>;
-        if let Some(visitor) = &visitor {
-            config.resumption = Resumption::store(Arc::clone(visitor) as Arc<dyn ClientSessionStore>);
-        }
-        let tls = ClientConnection::new(Arc::new(config), labels, name, parameters)
-            .map_err(|error| error.to_string())?;
-        let session = TlsSession::new(tls, self.album.is_some());
-        Ok(Box::new(session.changeable(overheard, visitor)))
+        let config = match &visitor {
+            None => Arc::clone(&self.tls),
+            Some(visitor) => {
+                let mut config = rustls::ClientConfig::clone(&self.tls);
+                config.resumption = Resumption::store(Arc::clone(visitor) as Arc<dyn ClientSessionStore>);
+                Arc::new(config)
+            }
+        };
+        let tls =
+            ClientConnection::new(config, labels, name, parameters).map_err(|error| error.to_string())?;
+        Ok(Box::new(TlsSession::new(tls, version, visitor)))
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod after;
 mod client;
+mod derive;
 mod error;
 mod hello;
 mod identity;
@@ -17,12 +18,12 @@ mod key_log;
 mod keys;
 mod pin;
 mod provider;
-mod relabel;
 #[cfg(test)]
 mod rig;
 mod secrets;
 mod server;
 mod session;
+mod tap;
 mod tickets;
 #[cfg(target_arch = "x86_64")]
 mod vaes;

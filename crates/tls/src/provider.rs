@@ -2,7 +2,7 @@
 
 use crate::error::ConfigError;
 #[cfg(target_arch = "x86_64")]
-use crate::vaes::aes_gcm;
+use crate::vaes::{aes_gcm, ring_is_faster};
 use mpquic_base::{Cid, Role};
 use mpquic_proto::crypto::LevelKeys;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
@@ -24,6 +24,16 @@ fn suites() -> Vec<SupportedCipherSuite> {
 #[cfg(not(target_arch = "x86_64"))]
 fn aes_gcm() -> [SupportedCipherSuite; 2] {
     [cipher_suite::TLS13_AES_128_GCM_SHA256, cipher_suite::TLS13_AES_256_GCM_SHA384]
+}
+
+/// Whether it is AWS-LC that seals with AES-GCM here.
+pub(crate) fn aws_lc_is_fastest() -> bool {
+    !ring_is_faster()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+const fn ring_is_faster() -> bool {
+    false
 }
 
 /// Classical groups, the one whose key share is sent unasked first.

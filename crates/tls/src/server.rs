@@ -3,15 +3,14 @@
 //! Without being asked to it sends no session tickets, so there is neither resumption nor 0-RTT. Asks for no client certificate:
 //! clients are told apart above TLS.
 
-use crate::after::Tap;
 use crate::error::ConfigError;
 use crate::hello::parameters_in;
 use crate::identity::Identity;
 use crate::key_log::KeyLog;
 use crate::provider::{Ciphers, QUIC_V1, QUIC_V2, alpn_list, initial_keys, provider_with, quic_version};
-use crate::relabel::Overheard;
 use crate::secrets::{MASTER_SECRET_LEN, Secrets, retry_tag};
 use crate::session::TlsSession;
+use crate::tap::Tap;
 use crate::tickets::Host;
 use core::fmt;
 use mpquic_base::{Cid, Role};
@@ -112,7 +111,7 @@ impl ServerCrypto for ServerConfig {
         let labels = quic_version(version).ok_or_else(|| format!("no TLS for QUIC version {version:#x}"))?;
         let tls = ServerConnection::new(Arc::clone(self.tls(version)), labels, parameters)
             .map_err(|error| error.to_string())?;
-        Ok(Box::new(TlsSession::new(tls, false)))
+        Ok(Box::new(TlsSession::new(tls, version, None)))
     }
 
     fn parameters_in<'a>(&self, hello: &'a [u8]) -> Hello<'a> {
@@ -126,13 +125,11 @@ impl ServerCrypto for ServerConfig {
         parameters: Vec<u8>,
     ) -> Result<Box<dyn Session>, String> {
         let labels = quic_version(begun).ok_or_else(|| format!("no TLS for QUIC version {begun:#x}"))?;
-        let overheard = Arc::new(Overheard::new(Arc::clone(&self.tls(begun).key_log)));
         let mut config = rustls::ServerConfig::clone(self.tls(begun));
-        config.key_log = Arc::clone(&overheard) as Arc<dyn rustls::KeyLog>;
         config.session_storage = host(self.sessions.as_ref(), begun, version);
         let tls =
             ServerConnection::new(Arc::new(config), labels, parameters).map_err(|error| error.to_string())?;
-        let mut session = TlsSession::new(tls, false).changeable(overheard, None);
+        let mut session = TlsSession::new(tls, begun, None);
         if !session.change_version(version) {
             return Err(format!("no TLS for QUIC version {version:#x}"));
         }

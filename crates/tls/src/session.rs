@@ -3,11 +3,12 @@
 //! Adds two things to rustls: every failure has an alert, and a session that failed stays failed (it neither reads
 //! nor writes again, whatever the peer still sends). And it lets rustls go as soon as the handshake is over.
 
-use crate::after::{Exporter, Late, Tap};
+use crate::after::{Exporter, Late};
+use crate::derive::{derived, is_better};
 use crate::keys::{direction, new_keys};
 use crate::pin::PinMismatch;
 use crate::provider::quic_version;
-use crate::relabel::{Overheard, relabelled};
+use crate::tap::Heard;
 use crate::tickets::Visitor;
 use core::fmt;
 use mpquic_base::Role;
@@ -35,20 +36,13 @@ struct Running {
     tls: Connection,
     /// A client's: the server's parameters of an earlier visit, which rustls shows until the new ones come.
     remembered: Option<Vec<u8>>,
-    /// rustls is to see the server's tickets.
-    wants_tickets: bool,
-    exporter: Option<Exporter>,
-    change: Option<Change>,
-}
-
-/// What a change of the version takes.
-struct Change {
-    overheard: Arc<Overheard>,
-    /// A client's tickets.
+    /// A client's tickets: rustls is to see those that the server gives.
     visitor: Option<Arc<Visitor>>,
-    /// The version whose labels the keys get, if not that of the beginning.
-    version: Option<u32>,
-    /// Too late: keys were handed out.
+    heard: Heard,
+    /// The version whose labels the keys get, and whether it is another than that of the beginning.
+    version: u32,
+    changed: bool,
+    /// Keys were handed out: it is too late for another version.
     settled: bool,
 }
 
@@ -67,19 +61,13 @@ struct Over {
 }
 
 impl TlsSession {
-    pub(crate) fn new(tls: impl Into<Connection>, wants_tickets: bool) -> Self {
+    /// `tls` has a [`Tap`](crate::tap::Tap) for its key log.
+    pub(crate) fn new(tls: impl Into<Connection>, version: u32, visitor: Option<Arc<Visitor>>) -> Self {
         let tls = tls.into();
         let remembered = tls.quic_transport_parameters().map(<[u8]>::to_vec);
-        let running = Running { tls, remembered, wants_tickets, exporter: None, change: None };
+        let heard = Heard::default();
+        let running = Running { tls, remembered, visitor, heard, version, changed: false, settled: false };
         Self { stage: Stage::Running(Box::new(running)), failure: None }
-    }
-
-    /// May go over to another version, because somebody listens to its secrets.
-    pub(crate) fn changeable(mut self, overheard: Arc<Overheard>, visitor: Option<Arc<Visitor>>) -> Self {
-        if let Stage::Running(running) = &mut self.stage {
-            running.change = Some(Change { overheard, visitor, version: None, settled: false });
-        }
-        self
     }
 
     /// The name of the cipher suite, once agreed, as rustls spells it (`TLS13_AES_128_GCM_SHA256`).
@@ -123,9 +111,7 @@ impl TlsSession {
 impl Running {
     fn read(&mut self, data: &[u8]) -> Result<(), TlsFailure> {
         let read = self.tls.read_hs(data);
-        if let Some(exporter) = Tap::take() {
-            self.exporter = Some(exporter);
-        }
+        self.heard.listen();
         read.map_err(|error| {
             let reason = error.to_string().chars().take(REASON_LIMIT).collect();
             TlsFailure { alert: alert(&error, self.tls.alert()), reason }
@@ -133,27 +119,27 @@ impl Running {
     }
 
     fn write(&mut self, out: &mut Vec<u8>) -> Option<NewKeys> {
-        let keys = self.tls.write_hs(out)?;
-        Some(self.relabelled(&keys).unwrap_or_else(|| new_keys(keys)))
+        let change = self.tls.write_hs(out)?;
+        self.heard.listen();
+        Some(self.derived(&change).unwrap_or_else(|| new_keys(change)))
     }
 
-    fn relabelled(&mut self, keys: &KeyChange) -> Option<NewKeys> {
-        let change = self.change.as_mut()?;
-        change.settled = true;
+    fn derived(&mut self, change: &KeyChange) -> Option<NewKeys> {
+        self.settled = true;
         // Taken in any case: nothing is kept that is not needed.
-        let secrets = change.overheard.take(keys);
+        let secrets = self.heard.take(change);
         let role = if matches!(self.tls, Connection::Client(_)) { Role::Client } else { Role::Server };
         let suite = self.tls.negotiated_cipher_suite()?.tls13()?;
-        relabelled(keys, secrets, suite, change.version?, role)
+        let wanted = self.changed || is_better(change, suite);
+        wanted.then(|| derived(change, secrets, suite, self.version, role)).flatten()
     }
 
     fn change_version(&mut self, version: u32) -> bool {
-        let known = quic_version(version).is_some();
-        let Some(change) = self.change.as_mut().filter(|change| known && !change.settled) else {
+        if self.settled || quic_version(version).is_none() {
             return false;
-        };
-        change.version = Some(version);
-        change.visitor.iter().for_each(|visitor| visitor.on_version(version));
+        }
+        (self.version, self.changed) = (version, true);
+        self.visitor.iter().for_each(|visitor| visitor.on_version(version));
         true
     }
 
@@ -273,10 +259,10 @@ impl Session for TlsSession {
 
     fn shed(&mut self) {
         let Stage::Running(running) = &mut self.stage else { return };
-        if running.tls.is_handshaking() || running.wants_tickets || self.failure.is_some() {
+        if running.tls.is_handshaking() || running.visitor.is_some() || self.failure.is_some() {
             return;
         }
-        let Some(exporter) = running.exporter.take() else { return };
+        let Some(exporter) = running.heard.exporter.take() else { return };
         let over = Over {
             client: matches!(running.tls, Connection::Client(_)),
             exporter,

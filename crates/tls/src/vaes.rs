@@ -34,7 +34,7 @@ pub(crate) fn aes_gcm() -> [SupportedCipherSuite; 2] {
 }
 
 /// AWS-LC uses VAES only together with AVX-512, ring with AVX2 as well.
-fn ring_is_faster() -> bool {
+pub(crate) fn ring_is_faster() -> bool {
     let vectors = std::is_x86_feature_detected!("vaes") && std::is_x86_feature_detected!("vpclmulqdq");
     vectors && std::is_x86_feature_detected!("avx2") && !std::is_x86_feature_detected!("avx512vl")
 }

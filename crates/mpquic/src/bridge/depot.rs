@@ -11,7 +11,7 @@ use std::sync::Mutex;
 
 /// Bytes that an outbox holds: whole pages, and a little less than four of the largest batches carry, so that a full one
 /// does not leave a few packets for a fifth.
-pub(super) const OUTBOX_BYTES: usize = 61 * PAGE;
+pub(super) const OUTBOX_BYTES: usize = 15 * PAGE;
 /// Bytes that an inbox holds: twice as many, since what arrives in one turn of the shard is more. Its reader may hold as many
 /// again.
 pub(super) const INBOX_BYTES: usize = 2 * OUTBOX_BYTES;

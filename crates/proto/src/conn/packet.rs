@@ -67,18 +67,19 @@ impl Connection {
         if grease {
             out[0] &= !FIXED_BIT;
         }
-        let mut frames = Frames::new(&mut out[frames_from..frames_to], tokens);
+        let mut frames = Frames::new(&mut out[frames_from..frames_to], tokens).fetching();
         let at_least = fill(self, &mut frames);
-        let (written, eliciting) = (frames.len(), frames.ack_eliciting());
+        let (written, eliciting, apart) = (frames.len(), frames.ack_eliciting(), frames.apart());
         if written == 0 {
             return None;
         }
         let floor = at_least.saturating_sub(tag_len).min(frames_to).max(pn_at + SAMPLE_OFFSET);
         let end = (frames_from + written).max(floor) + tag_len;
         out[frames_from + written..end - tag_len].fill(0);
+        let rest = apart.map_or(&[][..], |apart| self.streams.fetch(apart));
         let keys = self.keys.as_mut()?;
         let (head, payload) = out[..end].split_at_mut(frames_from);
-        keys.seal(id, pn, head, payload);
+        keys.seal(id, pn, head, payload, rest);
         protect(&*keys.header_local, &mut out[..end], pn_at, pn_len);
         Some((end, eliciting))
     }

@@ -73,7 +73,7 @@ fn open(keys: &mut OneRttKeys, now: Time, generation: u8) -> Result<usize, Forge
 /// The generation that our next packet is sealed with.
 fn sealing(keys: &mut OneRttKeys) -> u8 {
     let mut payload = [0; 4];
-    keys.seal(PATH, 0, &[], &mut payload);
+    keys.seal(PATH, 0, &[], &mut payload, &[]);
     payload[3] - OURS
 }
 
@@ -222,13 +222,13 @@ fn an_early_update_waits_for_its_number_of_packets_and_for_the_old_key_to_end() 
     keys.on_ack();
     assert!(!keys.wants_update(at(0), 2));
     for _ in 0..2 {
-        keys.seal(PATH, 0, &[], &mut [0; 4]);
+        keys.seal(PATH, 0, &[], &mut [0; 4], &[]);
     }
     assert!(keys.wants_update(at(0), 2));
     keys.update();
     keys.on_ack();
     for _ in 0..2 {
-        keys.seal(PATH, 0, &[], &mut [0; 4]);
+        keys.seal(PATH, 0, &[], &mut [0; 4], &[]);
     }
     assert!(!keys.wants_update(at(0), 2), "the peer has not followed yet");
     open(&mut keys, at(5), 1).unwrap();

@@ -91,7 +91,7 @@ pub struct StreamStats {
     pub receive_window: u64,
     /// Bytes that the connection's limit lets us send.
     pub send_credit: u64,
-    /// Bytes copied into and out of stream buffers so far.
+    /// Bytes that went into and out of stream buffers so far, copied or, on their way out, sealed.
     pub copied: u64,
 }
 
@@ -126,7 +126,7 @@ pub(crate) struct Sendable {
 #[derive(Debug)]
 struct Shared {
     store: PageStore,
-    /// Bytes copied out of pages.
+    /// Bytes copied or sealed out of pages.
     copied_out: u64,
     /// What the peer may send on all streams together.
     receive: Window,

@@ -12,6 +12,8 @@ use mpquic_base::{PageStore, Pages, RangeSet, StreamId};
 
 /// What a packet takes, about, in bytes.
 const AHEAD: usize = 1500;
+/// Bytes whose copy costs more than it does to seal them from another place.
+const APART_MIN: usize = 256;
 
 /// What happened to the end of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -432,6 +434,11 @@ impl Send {
         Wrote::Bytes(len)
     }
 
+    /// Bytes from `offset` on, within a page, that were written and not yet acknowledged.
+    pub(super) fn bytes(&self, offset: u64, len: usize) -> &[u8] {
+        &self.pages.chunk(offset)[..len]
+    }
+
     /// The next packet's bytes are going to be read soon.
     pub(super) fn expect_fresh(&self) {
         self.pages.expect(self.credit.used(), AHEAD);
@@ -439,7 +446,13 @@ impl Send {
 
     fn put(&mut self, id: StreamId, frames: &mut Frames<'_>, range: Range<u64>, fin: bool) -> Option<u64> {
         let pages = &self.pages;
-        let fill = |out: &mut [u8]| pages.read(range.start, out);
+        let fill = |out: &mut [u8], may_leave: bool| {
+            let last = Pages::in_last_page(range.start, out.len());
+            let left = if may_leave && last >= APART_MIN { last } else { 0 };
+            let copied = out.len() - left;
+            pages.read(range.start, &mut out[..copied]);
+            left
+        };
         let (len, fin_out) = frames.stream(id, range.start, range.end - range.start, fin, fill)?;
         if fin_out {
             self.fin = Fin::Sent;

@@ -5,7 +5,7 @@
 
 use super::send::{Send, Wrote};
 use super::{Sendable, Stream, StreamEvent, Streams};
-use crate::frames::{Frames, Token};
+use crate::frames::{Apart, Frames, Token};
 use core::ops::Range;
 use mpquic_base::{Dir, StreamId};
 use mpquic_wire::Frame;
@@ -128,6 +128,12 @@ impl Streams {
                 _ => self.queues.fresh.pop(),
             }
         }
+    }
+
+    /// What [`Streams::write_data`] left where it is.
+    pub(crate) fn fetch(&self, apart: Apart) -> &[u8] {
+        let send = self.table.get(&apart.id).and_then(|stream| stream.send.as_ref());
+        send.expect("what was just written is kept until it is acknowledged").bytes(apart.offset, apart.len)
     }
 
     pub(crate) fn acked(&mut self, token: Token) {

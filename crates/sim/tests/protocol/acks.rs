@@ -1,7 +1,7 @@
 //! How often ACKs come, by order and by wish (draft-ietf-quic-ack-frequency).
 
 use crate::rig::{Duo, Packet, ms};
-use mpquic_base::{Dir, PathId, Role};
+use mpquic_base::{Dir, Duration, PathId, Role, Time};
 use mpquic_proto::{CloseReason, TransportConfig};
 use mpquic_wire::frame::AckFrequency;
 use mpquic_wire::{Code, Frame, TransportParameters};
@@ -115,7 +115,8 @@ fn a_delay_below_what_was_announced_closes_the_connection() {
     assert_eq!(closed_with(&[Frame::AckFrequency(ORDER), Frame::ImmediateAck]), None);
 }
 
-/// Sends 10 MB over 20 ms each way, in steps of a millisecond; answers how many packets went up and down.
+/// Sends 20 MB over 200 Mbit/s and 20 ms each way, in steps of a millisecond; answers how many packets went up and down after the
+/// slow start, in which nobody asks for fewer ACKs.
 fn transfer(config: TransportConfig, how: Option<fn(&mut TransportParameters)>) -> (usize, usize) {
     let mut duo = match how {
         Some(how) => Duo::meddling(config.clone(), config, Role::Server, how),
@@ -123,16 +124,22 @@ fn transfer(config: TransportConfig, how: Option<fn(&mut TransportParameters)>) 
     };
     search_the_mtu(&mut duo);
     let id = duo.connection().open(Dir::Uni).unwrap();
-    let (data, mut written) = (vec![7; 10_000_000], 0);
+    let (data, mut written) = (vec![7; 20_000_000], 0);
     let (mut up, mut down) = (std::collections::VecDeque::new(), std::collections::VecDeque::new());
-    let (mut sent, mut answered) = (0, 0);
+    let (mut sent, mut answered, mut line) = (0, 0, Time::ZERO);
     for _ in 0..20_000 {
         written += duo.connection().write(id, &data[written..]).unwrap();
         let (says, answers) = (duo.client_says(), duo.server_says());
+        if duo.connection().path_stats().next().unwrap().slow_start {
+            (sent, answered) = (0, 0);
+        }
         sent += says.len();
         answered += answers.len();
         let due = duo.now + ms(20);
-        up.extend(says.into_iter().map(|p| (due, p)));
+        for packet in says {
+            line = line.max(due) + Duration::from_micros(60);
+            up.push_back((line, packet));
+        }
         down.extend(answers.into_iter().map(|p| (due, p)));
         duo.wait_alone(ms(1));
         let now = duo.now;
@@ -158,7 +165,6 @@ fn transfer(config: TransportConfig, how: Option<fn(&mut TransportParameters)>) 
 #[test]
 fn a_fast_transfer_asks_for_few_acks_and_gets_them() {
     let (sent, answered) = transfer(TransportConfig::default(), None);
-    eprintln!("{sent} {answered}");
     let quiet = TransportConfig { ack_frequency: false, ..TransportConfig::default() };
     let (_, unasked) = transfer(quiet, None);
     assert!(answered * 8 < sent, "{answered} for {sent} packets");

@@ -112,7 +112,7 @@ fn knowing_the_pinned_certificate_is_not_enough() {
     let version = rustls::quic::Version::V1;
     let server = rustls::quic::ServerConnection::new(Arc::new(tls), version, SERVER_PARAMETERS.to_vec());
     let client = client.start(V1, "localhost", vec![]).unwrap();
-    let mut pair = Pair::new(client, Box::new(TlsSession::new(server.unwrap(), false)));
+    let mut pair = Pair::new(client, Box::new(TlsSession::new(server.unwrap(), V1, None)));
     // RFC 8446 §4.4.3: a signature that does not verify is decrypt_error.
     assert_eq!(pair.run(usize::MAX).client_alert(), Some(51));
 }

@@ -233,7 +233,7 @@ fn a_client_that_offers_no_protocol_is_refused() {
         rustls::quic::ClientConnection::new(foreign_client(&[]), rustls::quic::Version::V1, name, vec![]);
     let (_, server) = rig::configs();
     let server = server.start(V1, SERVER_PARAMETERS.to_vec()).unwrap();
-    let mut pair = Pair::new(Box::new(TlsSession::new(tls.unwrap(), false)), server);
+    let mut pair = Pair::new(Box::new(TlsSession::new(tls.unwrap(), V1, None)), server);
     assert_eq!(pair.run(usize::MAX).server_alert(), Some(120));
 }
 

@@ -1,13 +1,16 @@
 //! Keys that are derived here against those that rustls derives for the other end.
 
-use super::Overheard;
-use crate::provider::provider;
-use crate::rig::{self, CLIENT_PARAMETERS, Pair, SERVER_PARAMETERS, V1, V2};
+use super::Recipe;
+use crate::provider::{initial_keys, provider};
+use crate::rig::{self, CLIENT_PARAMETERS, Pair, SERVER_PARAMETERS, V1, V2, unhex};
 use crate::session::TlsSession;
+use crate::tap::Tap;
 use crate::{ClientConfig, Identity, Pin, ServerConfig};
+use mpquic_base::{Cid, PathId, Role};
 use mpquic_proto::crypto::{ClientCrypto, NextPhase, ServerCrypto, Session};
+use rustls::CipherSuite;
+use rustls::crypto::tls13::OkmBlock;
 use rustls::quic::{ClientConnection, Version};
-use rustls::{CipherSuite, KeyLog};
 use std::sync::Arc;
 
 fn assert_all_keys_agree(pair: Pair) {
@@ -69,11 +72,10 @@ fn keys_of_every_cipher_can_be_had_in_another_version() {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"h3".to_vec()];
-        let overheard = Arc::new(Overheard::new(Arc::new(rustls::NoKeyLog)));
-        config.key_log = Arc::clone(&overheard) as Arc<dyn KeyLog>;
+        config.key_log = Arc::new(Tap::new(None));
         let name = "localhost".try_into().unwrap();
         let tls = ClientConnection::new(Arc::new(config), Version::V1, name, CLIENT_PARAMETERS.to_vec());
-        let mut client = TlsSession::new(tls.unwrap(), false).changeable(overheard, None);
+        let mut client = TlsSession::new(tls.unwrap(), V1, None);
         assert!(client.change_version(V2));
         let server = rig::serving(identity).start(V2, SERVER_PARAMETERS.to_vec()).unwrap();
         assert_all_keys_agree(Pair::new(Box::new(client), server));
@@ -158,4 +160,32 @@ fn early_keys_stay_in_the_version_that_the_client_began_with() {
     assert_eq!(client.session.early_accepted(), Some(true));
     let (near, far) = (client.one_rtt.unwrap(), server.one_rtt.unwrap());
     rig::assert_agree(&near.local, &far.peer);
+}
+
+#[test]
+fn what_is_sealed_here_in_one_piece_or_in_two_is_what_rustls_seals() {
+    // RFC 9001 §A.1 and RFC 9369 §A.1: the client's initial secrets for this connection ID.
+    let dcid = Cid::new(&unhex("8394c8f03e515708")).unwrap();
+    let secrets = [
+        (V1, "c00cf151ca5be075ed0ebfb5c80323c42d6b7db67881289af4008f1f6c357aea"),
+        (V2, "14ec9d6eb9fd7af83bf5a668bc17a7e283766aade7ecd0891f70f9ff7f4bf47b"),
+    ];
+    let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256.tls13().unwrap();
+    for (version, secret) in secrets {
+        let ours = Recipe::new(suite, version).unwrap().packet(&OkmBlock::new(&unhex(secret))).unwrap();
+        let theirs = initial_keys(version, &dcid, Role::Client).local.packet;
+        for (path, pn, len) in [(0, 0, 20), (0, 7, 1408), (3, 1 << 40, 1411), (u32::MAX, (1 << 62) - 1, 9000)]
+        {
+            let plain: Vec<u8> = (0..len).map(|i: u32| i.to_le_bytes()[0]).collect();
+            let mut expected = [&plain[..], &[0; 16]].concat();
+            theirs.seal(PathId(path), pn, b"head", &mut expected);
+            for key in [&ours, &theirs] {
+                for here in [0, 1, 9, 15, 16, 17, plain.len() - 1, plain.len()] {
+                    let mut sealed = [&plain[..here], &vec![0xaa; plain.len() - here + 16]].concat();
+                    key.seal_with(PathId(path), pn, b"head", &mut sealed, &plain[here..]);
+                    assert_eq!(sealed, expected, "path {path}, packet {pn}, {here} of {len}");
+                }
+            }
+        }
+    }
 }

@@ -1,10 +1,14 @@
-//! Keys of another version of QUIC than the one that a handshake began with (RFC 9368 §2.3, RFC 9369 §3.3.2).
+//! Packet keys made here of the handshake's secrets, where those that rustls makes do not do.
 //!
-//! The versions differ in the labels under which keys are derived from the handshake's secrets, and rustls derives with
-//! those of the version that a session was started with. So the secrets are taken from where rustls shows them, its key
-//! log, and the keys derived here. Each secret is dropped with its keys, whether it was needed or not.
+//! For another version of QUIC than the one that a handshake began with (RFC 9368 §2.3, RFC 9369 §3.3.2): versions differ in
+//! the labels under which keys are derived, and rustls derives with those of the version that a session was started with.
+//! And for AES-GCM by AWS-LC, which can read the plaintext from one place and write to another
+//! (`docs/decisions/0014-full-packets-are-sealed-from-the-stream.md`): rustls's keys only work in place.
+//!
+//! Owns the way from a secret to keys. Each secret is dropped with its keys, whether it was needed or not.
 
-use crate::provider::QUIC_V2;
+use crate::provider::{QUIC_V2, aws_lc_is_fastest};
+use crate::tap::Secrets;
 use aws_lc_rs::aead::quic::HeaderProtectionKey;
 use aws_lc_rs::aead::{self, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use mpquic_base::{PathId, Role};
@@ -13,53 +17,16 @@ use mpquic_proto::crypto::{
 };
 use rustls::crypto::tls13::OkmBlock;
 use rustls::quic::KeyChange;
-use rustls::{CipherSuite, KeyLog, Tls13CipherSuite};
-use std::sync::{Arc, Mutex, PoisonError};
+use rustls::{CipherSuite, Tls13CipherSuite};
 
-/// Both directions' secrets of one level: the client's, then the server's.
-type Secrets = [Option<OkmBlock>; 2];
-
-/// The secrets of one connection on their way to their keys.
-pub(crate) struct Overheard {
-    secrets: Mutex<[Secrets; 2]>,
-    /// Whom rustls would have told otherwise.
-    log: Arc<dyn KeyLog>,
-}
-
-impl Overheard {
-    pub(crate) fn new(log: Arc<dyn KeyLog>) -> Self {
-        Self { secrets: Mutex::default(), log }
-    }
-
-    /// What was heard for the level of `change`; it is not kept.
-    pub(crate) fn take(&self, change: &KeyChange) -> Secrets {
-        let level = usize::from(matches!(change, KeyChange::OneRtt { .. }));
-        core::mem::take(&mut self.secrets.lock().unwrap_or_else(PoisonError::into_inner)[level])
-    }
-}
-
-impl KeyLog for Overheard {
-    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
-        self.log.log(label, client_random, secret);
-        let (level, by) = match label {
-            "CLIENT_HANDSHAKE_TRAFFIC_SECRET" => (0, 0),
-            "SERVER_HANDSHAKE_TRAFFIC_SECRET" => (0, 1),
-            "CLIENT_TRAFFIC_SECRET_0" => (1, 0),
-            "SERVER_TRAFFIC_SECRET_0" => (1, 1),
-            _ => return,
-        };
-        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)[level][by] = Some(OkmBlock::new(secret));
-    }
-}
-
-impl core::fmt::Debug for Overheard {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Overheard")
-    }
+/// Whether the keys made here are better than those of rustls, where both would do.
+pub(crate) fn is_better(change: &KeyChange, suite: &Tls13CipherSuite) -> bool {
+    let bulk = matches!(change, KeyChange::OneRtt { .. });
+    bulk && aws_lc_is_fastest() && suite.common.suite != CipherSuite::TLS13_CHACHA20_POLY1305_SHA256
 }
 
 /// The keys that `change` stands for, with the labels of `version`; `None` if the secrets or the suite are unknown.
-pub(crate) fn relabelled(
+pub(crate) fn derived(
     change: &KeyChange,
     secrets: Secrets,
     suite: &'static Tls13CipherSuite,
@@ -129,7 +96,7 @@ impl Recipe {
         self.expand(secret, "key", key)?;
         self.expand(secret, "iv", &mut iv)?;
         let key = LessSafeKey::new(UnboundKey::new(self.cipher, key).ok()?);
-        Some(Box::new(Packet { key, iv, recipe: *self }))
+        Some(Box::new(Packet { key, iv: Mask::new(iv), recipe: *self }))
     }
 
     /// RFC 9001 §6.1: the secret of the next phase.
@@ -141,35 +108,53 @@ impl Recipe {
     }
 }
 
-struct Packet {
-    key: LessSafeKey,
-    iv: [u8; NONCE_LEN],
-    recipe: Recipe,
-}
+/// A nonce, or what it is mixed with: its first 8 bytes and its last 4, as which AWS-LC reads it. Words of other lengths would
+/// have it wait for all that was written to memory before.
+#[derive(Clone, Copy)]
+struct Mask(u64, u32);
 
-impl Packet {
+impl Mask {
+    fn new(iv: [u8; NONCE_LEN]) -> Self {
+        let [a, b, c, d, e, f, g, h, last @ ..] = iv;
+        Self(u64::from_be_bytes([a, b, c, d, e, f, g, h]), u32::from_be_bytes(last))
+    }
+
     /// draft-ietf-quic-multipath-21 §2.4: the path id above the packet number.
-    fn nonce(&self, path: PathId, pn: u64) -> Nonce {
-        let mut nonce = self.iv;
-        let number = path.0.to_be_bytes().into_iter().chain(pn.to_be_bytes());
-        nonce.iter_mut().zip(number).for_each(|(byte, n)| *byte ^= n);
+    #[allow(clippy::cast_possible_truncation, reason = "the high half goes to the first word")]
+    fn nonce(self, path: PathId, pn: u64) -> Nonce {
+        let first = self.0 ^ (u64::from(path.0) << 32 | pn >> 32);
+        let last = self.1 ^ pn as u32;
+        let mut nonce = [0; NONCE_LEN];
+        nonce[..8].copy_from_slice(&first.to_be_bytes());
+        nonce[8..].copy_from_slice(&last.to_be_bytes());
         Nonce::assume_unique_for_key(nonce)
     }
 }
 
+struct Packet {
+    key: LessSafeKey,
+    iv: Mask,
+    recipe: Recipe,
+}
+
 impl PacketKey for Packet {
     fn seal(&self, path: PathId, pn: u64, header: &[u8], payload: &mut [u8]) {
-        let text = payload.len().checked_sub(self.tag_len()).expect("the caller leaves room for the tag");
-        let (plain, room) = payload.split_at_mut(text);
-        let tag = self
-            .key
-            .seal_in_place_separate_tag(self.nonce(path, pn), Aad::from(header), plain)
+        self.seal_with(path, pn, header, payload, &[]);
+    }
+
+    fn seal_with(&self, path: PathId, pn: u64, header: &[u8], payload: &mut [u8], rest: &[u8]) {
+        let (nonce, tag_len) = (self.iv.nonce(path, pn), self.tag_len());
+        let text = payload.len().checked_sub(tag_len + rest.len());
+        let (plain, room) =
+            payload.split_at_mut(text.expect("the caller leaves room for the rest and the tag"));
+        // A failure would leave plaintext in the buffer, so going on is no option.
+        self.key
+            .seal_in_place_scatter(nonce, Aad::from(header), plain, rest, room)
             .expect("a datagram is far below the AEAD's size limit");
-        room.copy_from_slice(tag.as_ref());
     }
 
     fn open(&self, path: PathId, pn: u64, header: &[u8], payload: &mut [u8]) -> Result<usize, Forged> {
-        let text = self.key.open_in_place(self.nonce(path, pn), Aad::from(header), payload);
+        let text = self.key.open_in_place(self.iv.nonce(path, pn), Aad::from(header), payload);
         text.map(|text| text.len()).map_err(|_| Forged)
     }
 
