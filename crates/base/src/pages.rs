@@ -145,9 +145,6 @@ impl Pages {
             let within = within(at);
             let n = rest.len().min(PAGE - within);
             let page = self.page(store, at);
-            if n < rest.len() {
-                store.spare.last().into_iter().for_each(|next| prefetch(&**next));
-            }
             page[within..within + n].copy_from_slice(&rest[..n]);
             rest = &rest[n..];
             at += n as u64;
@@ -300,6 +297,15 @@ mod tests {
         assert_eq!(pages.held(), 0);
         pages.write(&mut store, PAGE as u64, &[2; 10]);
         assert_eq!(pages.chunk(PAGE as u64)[..10], [2; 10]);
+    }
+
+    #[test]
+    fn the_end_of_a_range_begins_where_its_last_page_does() {
+        for (offset, len, last) in [(0, 0, 0), (0, 7, 7), (0, PAGE, PAGE), (1, PAGE, 1), (PAGE - 1, 2, 1)] {
+            assert_eq!(Pages::in_last_page(offset as u64, len), last, "{offset} {len}");
+        }
+        assert_eq!(Pages::in_last_page(3 * PAGE as u64 - 10, PAGE + 10), PAGE);
+        assert_eq!(Pages::in_last_page(3 * PAGE as u64 - 10, PAGE + 11), 1);
     }
 
     #[test]

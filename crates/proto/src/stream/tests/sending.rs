@@ -1,11 +1,14 @@
 //! The sending half through the table.
 
 use super::{
-    KIB, Packet, Seen, acked, audit, client, config, control, data, events, flush, limits, lost, pack,
+    KIB, Packet, Seen, acked, audit, client, config, control, data, events, flush, limits, lost, pack, parse,
     server, stream_bytes, streams,
 };
+
 use crate::error::Refused;
+use crate::frames::Frames;
 use crate::stream::{SendHints, Sendable, StreamEvent, Streams};
+use mpquic_base::pages::PAGE;
 use mpquic_base::{Dir, Role, StreamId};
 
 fn writer() -> (Streams, StreamId) {
@@ -40,6 +43,35 @@ fn what_was_lost_goes_first_and_in_pieces_that_fit_the_packet_it_now_takes() {
     assert_eq!((small[0].0, large[0].0, large[1].0), (0, small[0].1 as u64, len));
     assert_eq!(large[0].1 + small[0].1, usize::try_from(len).unwrap());
     audit(&s, "lost");
+}
+
+#[test]
+fn a_full_packet_leaves_what_lies_in_its_last_page_to_whoever_seals_it() {
+    let (mut s, id) = writer();
+    let data: Vec<u8> = (0..5 * PAGE / 2).map(|i| u8::try_from(i % 251).unwrap()).collect();
+    assert_eq!(s.write(id, &data), Ok(data.len()));
+    let (mut arrived, mut left) = (Vec::new(), Vec::new());
+    while s.sendable().fresh > 0 {
+        let (mut payload, mut tokens) = (vec![0xaa; 1400], Vec::new());
+        let mut frames = Frames::new(&mut payload, &mut tokens).fetching();
+        s.write_data(&mut frames);
+        let (len, apart) = (frames.len(), frames.apart());
+        if let Some(apart) = apart {
+            let rest = s.fetch(apart);
+            assert_eq!((len, rest.len()), (1400, apart.len));
+            payload[1400 - rest.len()..].copy_from_slice(rest);
+        }
+        left.push(apart.map_or(0, |apart| apart.len));
+        for frame in parse(&payload[..len]) {
+            let Seen::Stream { data, .. } = frame else { panic!("{frame:?}") };
+            arrived.extend(data);
+        }
+    }
+    assert!(arrived == data, "the bytes differ");
+    assert_eq!(left.pop(), Some(0), "the last packet is not full");
+    let pages = data.len() / PAGE;
+    let in_one_piece = left.iter().filter(|left| **left > 1380).count();
+    assert_eq!(in_one_piece, left.len() - pages, "but for those that cross into another page");
 }
 
 #[test]
