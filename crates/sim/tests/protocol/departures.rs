@@ -1,10 +1,11 @@
 //! Transmissions between connection and wheel: how many may wait, and what becomes of a batch that lost one packet.
 
 use crate::rig::{Duo, Packet, ms, server_address};
-use mpquic_base::{Dir, FourTuple, Rate, Rng, StreamId};
+use mpquic_base::{Dir, FourTuple, Rate, Rng, Role, StreamId};
 use mpquic_policy::cc::{AckBatch, Controller, EcnBatch, LossBatch};
 use mpquic_policy::{Entry, Settings};
 use mpquic_proto::{Admission, Fate, Read, Tag, TransportConfig};
+use mpquic_sim::crypto::PlainCrypto;
 
 /// A controller that never stands in the way, so that only what is tested does, and knows this rate.
 #[derive(Debug)]
@@ -47,6 +48,30 @@ fn written(limit: u32, len: usize) -> (Duo, StreamId, Vec<u8>) {
     let id = duo.connection().open(Dir::Uni).unwrap();
     assert_eq!(duo.connection().write(id, &data).unwrap(), len);
     (duo, id, data)
+}
+
+#[test]
+fn full_packets_of_the_usual_size_hold_whole_blocks_of_the_cipher() {
+    let mut duo = Duo::with(TransportConfig { mtu_ceiling: 1452, ..config(32) }, Admission::default());
+    duo.wait(ms(100));
+    let id = duo.connection().open(Dir::Uni).unwrap();
+    duo.connection().write(id, b"x").unwrap();
+    duo.wait(ms(1000));
+    duo.connection().write(id, &[7; 100_000]).unwrap();
+    let keys = PlainCrypto::one_rtt(Role::Client).local;
+    // The packet number follows the first byte and a connection ID of 8.
+    let (pn_at, mut full, mut out) = (9, 0, vec![0; 65_536]);
+    while let Some((_, transmit)) = duo.client.transmit(duo.now, &mut out) {
+        for packet in out[..transmit.len].chunks_mut(transmit.segment).filter(|p| p.len() == 1452) {
+            let (head, tail) = packet.split_at_mut(pn_at + 4);
+            let (first, rest) = head.split_first_mut().unwrap();
+            keys.header.unprotect(&tail[..keys.header.sample_len()], first, &mut rest[pn_at - 1..]);
+            let pn_len = usize::from(*first & 3) + 1;
+            assert_eq!((1452 - pn_at - pn_len - keys.packet.tag_len()) % 16, 0, "{pn_len}");
+            full += 1;
+        }
+    }
+    assert!(full > 60, "{full} packets were full");
 }
 
 /// Takes transmissions until there are none, although the application writes on, and leaves their fates open.
