@@ -11,7 +11,14 @@ pub struct Rng {
     /// Where to begin when something is drawn next, unless the generator is at work.
     seed: [u8; 32],
     /// Ten times as large as the seed, for what it draws ahead.
-    at_work: Option<Box<StdRng>>,
+    at_work: Option<Box<AtWork>>,
+}
+
+struct AtWork {
+    generator: StdRng,
+    /// Drawn and not yet used, from the lowest on, and how many those are.
+    bits: u64,
+    bits_left: u8,
 }
 
 impl Rng {
@@ -23,17 +30,17 @@ impl Rng {
     /// For simulations and tests: never for keys or connection IDs of a real endpoint.
     #[must_use]
     pub fn from_number(seed: u64) -> Self {
-        Self { seed: [0; 32], at_work: Some(Box::new(StdRng::seed_from_u64(seed))) }
+        Self { seed: [0; 32], at_work: Some(AtWork::new(StdRng::seed_from_u64(seed))) }
     }
 
-    fn at_work(&mut self) -> &mut StdRng {
-        self.at_work.get_or_insert_with(|| Box::new(StdRng::from_seed(self.seed)))
+    fn at_work(&mut self) -> &mut AtWork {
+        self.at_work.get_or_insert_with(|| AtWork::new(StdRng::from_seed(self.seed)))
     }
 
     /// Gives back what was drawn ahead; goes on from a number drawn now.
     pub fn shrink(&mut self) {
-        if let Some(mut generator) = self.at_work.take() {
-            generator.fill_bytes(&mut self.seed);
+        if let Some(mut at_work) = self.at_work.take() {
+            at_work.generator.fill_bytes(&mut self.seed);
         }
     }
 
@@ -46,11 +53,16 @@ impl Rng {
     }
 
     pub fn fill(&mut self, out: &mut [u8]) {
-        self.at_work().fill_bytes(out);
+        self.at_work().generator.fill_bytes(out);
     }
 
     pub fn u64(&mut self) -> u64 {
-        self.at_work().next_u64()
+        self.at_work().generator.next_u64()
+    }
+
+    /// True every other time. For what is asked of each packet: 64 of them cost one draw.
+    pub fn coin(&mut self) -> bool {
+        self.at_work().bit()
     }
 
     /// Uniform in `0..n`; 0 for `n == 0`.
@@ -68,6 +80,22 @@ impl Rng {
     /// True with probability `p`.
     pub fn chance(&mut self, p: f64) -> bool {
         self.unit() < p
+    }
+}
+
+impl AtWork {
+    fn new(generator: StdRng) -> Box<Self> {
+        Box::new(Self { generator, bits: 0, bits_left: 0 })
+    }
+
+    fn bit(&mut self) -> bool {
+        if self.bits_left == 0 {
+            (self.bits, self.bits_left) = (self.generator.next_u64(), 64);
+        }
+        let bit = self.bits & 1 == 1;
+        self.bits >>= 1;
+        self.bits_left -= 1;
+        bit
     }
 }
 
@@ -94,5 +122,14 @@ mod tests {
         assert_ne!(draw(7)[1..], draw(8)[1..]);
         let [before, first, second] = draw(7);
         assert!(before != first && first != second && before != second);
+    }
+
+    #[test]
+    fn a_coin_falls_on_either_side_about_as_often_and_not_in_turns() {
+        let mut rng = Rng::from_number(7);
+        let falls: Vec<bool> = (0..6400).map(|_| rng.coin()).collect();
+        let heads = falls.iter().filter(|heads| **heads).count();
+        let changes = falls.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        assert!((3000..3400).contains(&heads) && (3000..3400).contains(&changes), "{heads} {changes}");
     }
 }

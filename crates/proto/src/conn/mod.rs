@@ -213,7 +213,7 @@ impl Connection {
     /// RFC 9287 §3.1: the QUIC bit is sent as zero now and then, if the peer said that it does not care.
     fn greases_bit(&mut self) -> bool {
         let allowed = self.peer.as_ref().is_some_and(|p| p.parameters.grease_quic_bit);
-        allowed && self.config.greasing && self.rng.below(2) == 0
+        allowed && self.config.greasing && self.rng.coin()
     }
 
     /// draft-ietf-quic-address-discovery-00 §3: we provide and the peer wants to receive.
