@@ -58,7 +58,14 @@ pub fn read(bytes: &[u8]) -> u32 {
 }
 
 pub(crate) fn write(pn: u64, len: usize, out: &mut Writer<'_>) {
-    out.put(&truncate(pn, len).to_be_bytes()[4 - len..]);
+    let [a, b, c, d] = truncate(pn, len).to_be_bytes();
+    // Copies of a known length are moves and no calls.
+    match len {
+        1 => out.put(&[d]),
+        2 => out.put(&[c, d]),
+        3 => out.put(&[b, c, d]),
+        _ => out.put(&[a, b, c, d]),
+    }
 }
 
 #[cfg(test)]

@@ -98,7 +98,11 @@ impl ShortHeader {
         let spin = if self.spin { 0x20 } else { 0 };
         let key_phase = if self.key_phase { 0x04 } else { 0 };
         out.put_u8(FIXED_BIT | spin | key_phase | pn_len_bits(self.pn_len));
-        out.put(self.dcid.as_slice());
+        // Most IDs are that long, and a copy of a known length is a move and no call.
+        match <&[u8; 8]>::try_from(self.dcid.as_slice()) {
+            Ok(id) => out.put(id),
+            Err(_) => out.put(self.dcid.as_slice()),
+        }
         let pn_at = out.len();
         packet_number::write(self.pn, self.pn_len, out);
         pn_at
