@@ -108,8 +108,8 @@ impl Recipe {
     }
 }
 
-/// A nonce, or what it is mixed with: its first 8 bytes and its last 4, as which AWS-LC reads it. Words of other lengths would
-/// have it wait for all that was written to memory before.
+/// A nonce, or what it is mixed with: its first 8 bytes and its last 4, as which AWS-LC reads it, so that no load spans two
+/// stores and has to wait for them.
 #[derive(Clone, Copy)]
 struct Mask(u64, u32);
 

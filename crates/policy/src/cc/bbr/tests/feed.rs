@@ -89,6 +89,13 @@ impl Feed {
         });
     }
 
+    /// A round in which the window holds the flight back.
+    pub(super) fn full_round(&mut self) {
+        self.in_flight = self.cc.window();
+        self.send();
+        self.round();
+    }
+
     pub(super) fn send(&mut self) {
         let in_flight = self.in_flight + 1200;
         self.cc.on_sent(&SentPacket { departs: self.now, bytes: 1200, in_flight });

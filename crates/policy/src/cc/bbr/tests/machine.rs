@@ -438,9 +438,7 @@ fn a_rate_that_fell_far_is_measured_anew() {
     feed.rate = STEADY.scaled(0.2);
     feed.rtt = RTT * 4;
     for _ in 0..6 {
-        feed.in_flight = feed.cc.window();
-        feed.send();
-        feed.round();
+        feed.full_round();
     }
     assert_eq!(feed.cc.state, State::ProbeRtt);
     assert_eq!(feed.cc.max_rate.get(), feed.rate);
@@ -455,9 +453,7 @@ fn a_path_that_is_far_longer_than_believed_is_measured_and_searched_anew() {
     let mut feed = Feed::at(State::Cruise);
     feed.rtt = RTT * 4;
     for _ in 0..4 {
-        feed.in_flight = feed.cc.window();
-        feed.send();
-        feed.round();
+        feed.full_round();
     }
     assert_eq!(feed.cc.state, State::ProbeRtt);
     feed.in_flight = 0;
@@ -471,9 +467,7 @@ fn one_slow_round_is_no_shortfall() {
     let mut feed = Feed::at(State::Cruise);
     for n in 0..20 {
         feed.rate = if n % 4 == 3 { STEADY } else { STEADY.scaled(0.2) };
-        feed.in_flight = feed.cc.window();
-        feed.send();
-        feed.round();
+        feed.full_round();
         assert_ne!(feed.cc.state, State::ProbeRtt);
     }
     assert_eq!(feed.cc.max_rate.get(), STEADY);
@@ -489,9 +483,7 @@ fn what_a_host_adds_on_a_short_path_calls_nothing_in_question() {
         feed.round();
         (feed.rate, feed.rtt) = (rate, rtt);
         for _ in 0..10 {
-            feed.in_flight = feed.cc.window();
-            feed.send();
-            feed.round();
+            feed.full_round();
             assert_ne!(feed.cc.state, State::ProbeRtt, "{rate:?} {rtt:?}");
         }
     }
