@@ -145,9 +145,7 @@ impl Endpoint {
                 let (dcid, scid) = (long.dcid, long.scid);
                 self.negotiate_version(now, received.tuple, datagram.len(), dcid.as_slice(), scid.as_slice());
             }
-            Ok((PartialHeader::Long(long), _))
-                if long.kind == LongKind::Initial && long.fixed_bit && self.server.is_some() =>
-            {
+            Ok((PartialHeader::Long(long), _)) if long.kind == LongKind::Initial && self.takes(&long) => {
                 self.accept(now, received, &long, datagram);
             }
             Ok((PartialHeader::UnknownVersion { dcid, scid, .. }, _)) if self.server.is_some() => {
@@ -160,6 +158,13 @@ impl Endpoint {
             }
             _ => self.counters.unroutable += 1,
         }
+    }
+
+    /// RFC 9287 §3.1: a client may clear the QUIC bit of its first packet if it knows from last time that we do not care; it
+    /// then brings a token.
+    fn takes(&self, long: &Long) -> bool {
+        let Some(server) = &self.server else { return false };
+        long.fixed_bit || (server.transport.greasing && !long.token.is_empty())
     }
 
     fn accept(&mut self, now: Time, received: Received, long: &Long, datagram: &mut [u8]) {

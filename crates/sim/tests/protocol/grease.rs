@@ -2,7 +2,7 @@
 
 use crate::rig::{Duo, Packet, ms};
 use mpquic_base::{Dir, PathId, Role};
-use mpquic_proto::{Admission, CloseReason, RetryPolicy, TransportConfig};
+use mpquic_proto::{Admission, CloseReason, TransportConfig};
 use mpquic_wire::Code;
 
 /// The client sends something `rounds` times; all its short packets.
@@ -56,15 +56,6 @@ fn the_quic_bit_is_greased_only_if_the_peer_allows_it() {
     assert!(both > 5, "{both}");
     assert_eq!(cleared(TransportConfig::default(), plain()), 0);
     assert_eq!(cleared(plain(), TransportConfig::default()), 0);
-}
-
-#[test]
-fn a_stranger_without_the_quic_bit_is_ignored() {
-    let mut duo = Duo::retrying(RetryPolicy::Never);
-    let mut first = duo.client_says();
-    first[0].bytes[0] &= !0x40;
-    duo.tell_server(first);
-    assert!(duo.server.is_empty() && duo.server_says().is_empty());
 }
 
 #[test]

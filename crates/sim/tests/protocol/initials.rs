@@ -24,6 +24,8 @@ struct Forgery<'a> {
     scid: Cid,
     token: &'a [u8],
     pn: u64,
+    /// RFC 9287: set, unless the server is known not to care.
+    quic_bit: bool,
     frame: Frame<'a>,
 }
 
@@ -31,7 +33,8 @@ impl<'a> Forgery<'a> {
     /// As the server of the client that sent `hello`.
     fn server(hello: &Packet, scid: Cid, frame: Frame<'a>) -> Self {
         let hello = long(hello);
-        Self { by: Role::Server, first_dcid: hello.dcid, dcid: hello.scid, scid, token: &[], pn: 900, frame }
+        let (first_dcid, dcid) = (hello.dcid, hello.scid);
+        Self { by: Role::Server, first_dcid, dcid, scid, token: &[], pn: 900, quic_bit: true, frame }
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -51,6 +54,7 @@ impl<'a> Forgery<'a> {
         let offsets = header.write(&mut out);
         self.frame.write(&mut out);
         offsets.patch_length(&mut bytes, 1200);
+        bytes[0] &= if self.quic_bit { 0xff } else { 0xbf };
         let (head, payload) = bytes.split_at_mut(header.len());
         keys.packet.seal(PathId::ZERO, self.pn, head, payload);
         let sample = bytes[offsets.pn_at + 4..offsets.pn_at + 20].to_vec();
@@ -85,10 +89,31 @@ fn a_first_connection_id_of_less_than_eight_bytes_opens_nothing() {
             scid: cid(4),
             token: &[],
             pn: 0,
+            quic_bit: true,
             frame: Frame::Ping,
         };
         duo.tell_server([Packet { bytes: forged.bytes(), ..hello }]);
         assert_eq!(duo.server.len(), opened, "{len} bytes");
+    }
+}
+
+#[test]
+fn without_the_quic_bit_a_stranger_needs_a_token_and_a_server_that_said_it_does_not_care() {
+    for (quic_bit, token, greasing, opened) in [
+        (true, &[][..], true, 1),
+        (false, &[], true, 0),
+        (false, &[1; 50], true, 1),
+        (false, &[1; 50], false, 0),
+        (true, &[1; 50], false, 1),
+    ] {
+        let server = TransportConfig { greasing, ..TransportConfig::default() };
+        let mut duo = Duo::unlike(TransportConfig::default(), server, Admission::default());
+        let hello = duo.client_says().remove(0);
+        let (by, first_dcid, frame) = (Role::Client, cid(3), Frame::Ping);
+        let forged =
+            Forgery { by, first_dcid, dcid: first_dcid, scid: cid(4), token, pn: 0, quic_bit, frame };
+        duo.tell_server([Packet { bytes: forged.bytes(), ..hello }]);
+        assert_eq!(duo.server.len(), opened, "bit {quic_bit}, token {token:?}, greasing {greasing}");
     }
 }
 
@@ -181,7 +206,16 @@ fn a_level_whose_successor_has_keys_says_nothing_new() {
     duo.tell_server(hello.clone());
     let Long { dcid, scid, .. } = long(&hello[0]);
     let frame = Frame::Crypto { offset: 5000, data: b"more" };
-    let forged = Forgery { by: Role::Client, first_dcid: dcid, dcid, scid, token: &[], pn: 900, frame };
+    let forged = Forgery {
+        by: Role::Client,
+        first_dcid: dcid,
+        dcid,
+        scid,
+        token: &[],
+        pn: 900,
+        quic_bit: true,
+        frame,
+    };
     duo.tell_server([Packet { bytes: forged.bytes(), ..hello[0].clone() }]);
     let ended = duo.server_ended();
     assert!(
@@ -197,7 +231,16 @@ fn handshake_data_too_far_ahead_is_an_error_of_its_own() {
         let hello = duo.client_says().remove(0);
         let Long { dcid, scid, .. } = long(&hello);
         let frame = Frame::Crypto { offset, data: b"more" };
-        let forged = Forgery { by: Role::Client, first_dcid: dcid, dcid, scid, token: &[], pn: 900, frame };
+        let forged = Forgery {
+            by: Role::Client,
+            first_dcid: dcid,
+            dcid,
+            scid,
+            token: &[],
+            pn: 900,
+            quic_bit: true,
+            frame,
+        };
         duo.tell_server([Packet { bytes: forged.bytes(), ..hello }]);
         let code = match duo.server_ended() {
             Some(CloseReason::Violation { code, .. }) => Some(*code),
