@@ -319,7 +319,8 @@ async fn reset(pair: &Pair) -> Result<String, Failure> {
 }
 
 async fn rebinding(pair: &Pair) -> Result<String, Failure> {
-    let meeting = Meeting::relayed(pair, &Terms::default())?;
+    let terms = Terms { moves: true, ..Terms::default() };
+    let meeting = Meeting::relayed(pair, &terms)?;
     let opened = meeting.open().await?;
     let relay = meeting.relay()?;
     // Upwards: a client that only downloads may have nothing to say after the change, and then nobody learns of it.

@@ -61,6 +61,9 @@ pub struct Terms {
     pub datagrams: bool,
     /// Our end changes its keys after so many packets.
     pub key_update_after: Option<u64>,
+    /// The client's port is going to change: a peer that depends on it keeps the way open, or grants all credit at once. Ours
+    /// does nothing of the kind.
+    pub moves: bool,
     /// What a server's tokens and stateless resets are made of.
     pub secret: Option<[u8; 32]>,
 }
@@ -76,6 +79,7 @@ impl Default for Terms {
             early: false,
             datagrams: false,
             key_update_after: None,
+            moves: false,
             secret: None,
         }
     }

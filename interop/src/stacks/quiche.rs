@@ -18,11 +18,15 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
+use std::time::Duration;
 
 pub const STACK: Stack = Stack { name: "quiche", server, client, lacks };
 
 const CONNECTION_WINDOW: u64 = 8 << 20;
 const STREAM_WINDOW: u64 = 4 << 20;
+/// Without credit it says so once; and what it granted to a port that is gone it never grants again.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+const WINDOW_FOR_MOVES: u64 = 32 << 20;
 const IDLE_MS: u64 = 30_000;
 const DATAGRAMS: usize = 256;
 /// Connection IDs of ours that it keeps: one for each port that a NAT may show.
@@ -50,7 +54,11 @@ fn client(trust: &Trust, terms: &Terms) -> Result<Box<dyn Endpoint>, Failure> {
     tls.cert_store_mut().add_cert(X509::from_der(trust.certificate())?)?;
     let mut config = configured(tls, terms)?;
     config.verify_peer(true);
-    Ok(Box::new(Driven(Driver::start(config, false, false)?)))
+    let driver = Driver::start(config, false, false)?;
+    if terms.moves {
+        driver.keep_alive(KEEP_ALIVE);
+    }
+    Ok(Box::new(Driven(driver)))
 }
 
 fn configured(tls: SslContextBuilder, terms: &Terms) -> Result<Config, Failure> {
@@ -58,9 +66,11 @@ fn configured(tls: SslContextBuilder, terms: &Terms) -> Result<Config, Failure> 
     config.set_application_protos(&[ALPN])?;
     config.set_max_idle_timeout(IDLE_MS);
     config.set_max_send_udp_payload_size(terms.payload.into());
-    config.set_initial_max_data(CONNECTION_WINDOW);
-    config.set_initial_max_stream_data_bidi_local(STREAM_WINDOW);
-    config.set_initial_max_stream_data_bidi_remote(STREAM_WINDOW);
+    let windows = [CONNECTION_WINDOW, STREAM_WINDOW];
+    let [all, each] = if terms.moves { [WINDOW_FOR_MOVES; 2] } else { windows };
+    config.set_initial_max_data(all);
+    config.set_initial_max_stream_data_bidi_local(each);
+    config.set_initial_max_stream_data_bidi_remote(each);
     config.set_initial_max_streams_bidi(terms.streams.into());
     config.set_active_connection_id_limit(CIDS);
     config.enable_dgram(terms.datagrams, DATAGRAMS, DATAGRAMS);

@@ -76,8 +76,14 @@ impl Connection {
                 self.streams.on_reset_stream_at(stream, code, final_size, reliable_size)?;
             }
             Frame::StopSending { stream, code } => self.streams.on_stop_sending(stream, code)?,
-            Frame::MaxData(max) => self.streams.on_max_data(max)?,
-            Frame::MaxStreamData { stream, max } => self.streams.on_max_stream_data(stream, max)?,
+            Frame::MaxData(max) => {
+                self.asked_for_credit = 0;
+                self.streams.on_max_data(max)?;
+            }
+            Frame::MaxStreamData { stream, max } => {
+                self.asked_for_credit = 0;
+                self.streams.on_max_stream_data(stream, max)?;
+            }
             Frame::MaxStreams { dir, max } => self.streams.on_max_streams(dir, max)?,
             Frame::DataBlocked(limit) => self.streams.on_data_blocked(limit)?,
             Frame::StreamDataBlocked { stream, limit } => {

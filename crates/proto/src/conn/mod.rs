@@ -99,6 +99,8 @@ pub struct Connection {
     pacing_wake: Option<Time>,
     /// When [`Connection::transmit`] last had nothing to say: what was due then waits for something else than time.
     asked_at: Option<Time>,
+    /// How often the peer was told again that we are blocked, since it last gave credit.
+    asked_for_credit: u8,
     /// The application read: receive windows may want tuning.
     read_since_tune: bool,
     /// Packets for keys that do not exist yet.

@@ -143,6 +143,7 @@ impl Connection {
             credits_used: 0,
             pacing_wake: None,
             asked_at: None,
+            asked_for_credit: 0,
             read_since_tune: false,
             stash: Vec::new(),
             peer_scid: (!client).then_some(setup.dcid),

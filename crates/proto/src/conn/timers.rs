@@ -11,6 +11,11 @@ use mpquic_wire::Code;
 const PROBES: u8 = 2;
 /// RFC 9000 §10.1: an idle timeout is never shorter than this many PTO.
 const IDLE_PTOS: u32 = 3;
+/// A sender without credit says so again after this many PTO, then after twice as long, and so on up to the limit below.
+const ASK_PTOS: u32 = 2;
+const ASK_MAX: Duration = Duration::from_secs(10);
+/// After that many doublings any wait is longer.
+const ASKS_MAX: u8 = 20;
 
 impl Connection {
     /// When [`Connection::expire`] wants to be called next.
@@ -27,6 +32,7 @@ impl Connection {
             next = Time::soonest(next, self.level_deadline(level));
         }
         next = Time::soonest(next, self.anti_deadlock_at());
+        next = Time::soonest(next, self.ask_at());
         for slot in 0..self.paths.len() {
             next = Time::soonest(next, self.path_deadline(slot));
         }
@@ -101,7 +107,7 @@ impl Connection {
         path.is_living() && path.silent_at(delay).is_none_or(|at| at > now)
     }
 
-    fn idle_at(&self) -> Option<Time> {
+    fn idle_timeout(&self) -> Option<Duration> {
         let local = self.config.max_idle_timeout;
         let peer = self.peer.as_ref().map_or(Duration::ZERO, |p| p.parameters.max_idle_timeout);
         let timeout = match (local.is_zero(), peer.is_zero()) {
@@ -110,7 +116,34 @@ impl Connection {
             (false, true) => local,
             (false, false) => local.min(peer),
         };
-        Some(self.idle.since + timeout.max(self.largest_pto() * IDLE_PTOS))
+        Some(timeout.max(self.largest_pto() * IDLE_PTOS))
+    }
+
+    fn idle_at(&self) -> Option<Time> {
+        self.idle_timeout().map(|timeout| self.idle.since + timeout)
+    }
+
+    /// RFC 9000 §4.1: a sender without credit and with nothing in flight repeats that it is blocked. That keeps the
+    /// connection open; and if a NAT has moved the sender, the credit went to where it is no more, and only something from
+    /// it can tell the peer.
+    fn ask_at(&mut self) -> Option<Time> {
+        if !self.handshake.is_confirmed() || !self.streams.wants_credit() {
+            return None;
+        }
+        if self.paths.iter_mut().any(|path| path.space.sent.has_outstanding_eliciting()) {
+            return None;
+        }
+        let quiet = self.paths.iter().map(Path::quiet_since).max()?;
+        let most = self.idle_timeout().map_or(ASK_MAX, |timeout| ASK_MAX.min(timeout / 3));
+        let wait = (self.largest_pto() * ASK_PTOS).saturating_mul(1 << self.asked_for_credit);
+        Some(quiet + wait.min(most))
+    }
+
+    fn ask_for_credit(&mut self) {
+        // What now waits to be written stops the clock.
+        self.asked_for_credit = (self.asked_for_credit + 1).min(ASKS_MAX);
+        self.streams.repeat_blocked();
+        debug_assert!(self.streams.has_control(), "bytes that are held and wait for nothing");
     }
 
     /// Does what is due.
@@ -134,6 +167,9 @@ impl Connection {
         }
         if due(self.anti_deadlock_at()) {
             self.on_anti_deadlock();
+        }
+        if due(self.ask_at()) {
+            self.ask_for_credit();
         }
         for slot in (0..self.paths.len()).rev() {
             self.expire_path(now, slot);

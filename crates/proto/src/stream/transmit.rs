@@ -28,6 +28,20 @@ impl Streams {
                 .any(|dir| self.theirs.get(*dir).window.due() || self.streams_blocked(*dir).is_some())
     }
 
+    /// With nothing in flight: whether there are bytes to send that wait for credit, and the peer was told so.
+    pub(crate) fn wants_credit(&self) -> bool {
+        self.sums.held > 0 && self.sendable() == Sendable::default() && !self.has_control()
+    }
+
+    /// Says of everything that is blocked once more that it is.
+    pub(crate) fn repeat_blocked(&mut self) {
+        self.shared.send.report_lost();
+        DIRS.iter().for_each(|dir| self.ours.get_mut(*dir).credit.report_lost());
+        for id in self.table.keys().copied().collect::<Vec<_>>() {
+            self.touch_send(id, |send, _, _| send.credit().report_lost());
+        }
+    }
+
     fn data_blocked(&self) -> Option<u64> {
         self.shared.send.blocked(self.sums.fresh > 0)
     }

@@ -263,6 +263,20 @@ fn a_server_that_refuses_early_data_may_lower_its_limits() {
 }
 
 #[test]
+fn a_stream_that_waits_until_the_server_allows_one_more_keeps_the_connection_open() {
+    let (mut duo, _) =
+        with_server(TransportConfig { max_streams_uni: 1, ..TransportConfig::default() }, false);
+    let id = duo.connection().open(Dir::Uni).unwrap();
+    assert_eq!(duo.connection().write(id, SAID), Ok(SAID.len()));
+    duo.connection().finish(id).unwrap();
+    // The first one is not read, so that there is no room for a second.
+    duo.wait(ms(120_000));
+    assert_eq!((duo.client_ended(), duo.server_ended()), (None, None));
+    let all = heard_in_time(&mut duo, 2);
+    assert!(all.iter().all(|heard| heard == SAID), "{:?}", all.iter().map(Vec::len).collect::<Vec<_>>());
+}
+
+#[test]
 fn streams_that_were_reset_or_left_empty_begin_anew_under_lower_limits_as_well() {
     let (mut duo, first) = with_server(stingy(), false);
     let early = duo.client_says();

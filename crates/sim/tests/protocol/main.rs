@@ -4,6 +4,7 @@
 
 mod acks;
 mod address;
+mod credit;
 mod datagrams;
 mod departures;
 mod early;

@@ -95,6 +95,22 @@ impl Driver {
         self.state.borrow_mut()
     }
 
+    /// From now on every connection says something at least that often.
+    pub(super) fn keep_alive(self: &Rc<Self>, interval: Duration) {
+        let running = Rc::downgrade(self);
+        tokio::task::spawn_local(async move {
+            while let Some(driver) = running.upgrade() {
+                // One that has ended already has nothing to keep.
+                for connection in &mut driver.state().connections {
+                    connection.quic.send_ack_eliciting().ok();
+                }
+                driver.wake();
+                drop(driver);
+                tokio::time::sleep(interval).await;
+            }
+        });
+    }
+
     /// To be called after anything that may give quiche something to send.
     pub(super) fn wake(&self) {
         self.woken.notify_one();
