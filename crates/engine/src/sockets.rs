@@ -129,9 +129,9 @@ impl Io for SocketIo {
             Ok(_) => {
                 // What comes after a call that did not fill its room is the poller's to report.
                 port.readable = arrivals.is_full();
-                for datagram in arrivals.datagrams() {
-                    let tuple = FourTuple { local: datagram.local, peer: datagram.peer };
-                    on(tuple, datagram.ecn, datagram.bytes);
+                for (train, datagrams) in arrivals.trains() {
+                    let tuple = FourTuple { local: train.local, peer: train.peer };
+                    datagrams.for_each(|datagram| on(tuple, train.ecn, datagram));
                 }
             }
         }

@@ -29,7 +29,7 @@ pub use poller::{Event, Poller, Ready, Waker};
 pub use pool::{Pool, PoolConfig, PoolStats, Slot};
 pub use qdisc::queueing_disciplines;
 pub use socket::{
-    Batch, Datagram, KernelPacing, ReceiveBatch, Socket, SocketOptions, SocketStats, Stopped, serves,
+    Batch, KernelPacing, ReceiveBatch, Socket, SocketOptions, SocketStats, Stopped, Train, serves,
 };
 pub use sys::heap_in_use;
 pub use throttle::Throttle;

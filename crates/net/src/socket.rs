@@ -22,7 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-pub use receive::{Datagram, ReceiveBatch};
+pub use receive::{ReceiveBatch, Train};
 pub use send::{Batch, Stopped};
 
 /// How a socket is set up.
@@ -40,7 +40,7 @@ pub struct SocketOptions {
     pub disable_gso: bool,
     /// Receive datagram by datagram even where the kernel could put trains together.
     pub disable_gro: bool,
-    /// Have the kernel note when each datagram (or GRO train) came in: [`Datagram::received_at`].
+    /// Have the kernel note when each datagram (or GRO train) came in: [`Train::received_at`].
     pub timestamps: bool,
     /// Whether the kernel is to hold batches until their time, so that nobody has to wake up for them.
     pub kernel_pacing: KernelPacing,

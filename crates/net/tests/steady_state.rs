@@ -68,7 +68,9 @@ impl World {
             let ready = self.poller.wait(self.wheel.next(), &self.clock).unwrap();
             if ready.events.iter().any(|e| e.readable) {
                 received += self.rx.receive(&mut self.batch).unwrap();
-                assert!(self.batch.datagrams().all(|d| d.bytes.len() == 1200 && d.ecn == Ecn::Ect0));
+                for (train, mut datagrams) in self.batch.trains() {
+                    assert!(datagrams.all(|bytes| bytes.len() == 1200) && train.ecn == Ecn::Ect0);
+                }
             }
         }
         received

@@ -54,15 +54,17 @@ fn watch(front: &Socket, back: &Socket, server: SocketAddr, stop: &AtomicBool) -
     while !stop.load(Ordering::Relaxed) {
         poller.wait(Some(clock.now() + Duration::from_millis(20)), &clock).unwrap();
         while front.receive(&mut arrivals).unwrap() > 0 {
-            for datagram in arrivals.datagrams() {
-                client = Some(datagram.peer);
-                seen.push(Seen { at: datagram.received_at.unwrap(), len: datagram.bytes.len() });
-                pass_on(back, server, datagram.bytes, datagram.ecn);
+            for (train, datagrams) in arrivals.trains() {
+                client = Some(train.peer);
+                for bytes in datagrams {
+                    seen.push(Seen { at: train.received_at.unwrap(), len: bytes.len() });
+                    pass_on(back, server, bytes, train.ecn);
+                }
             }
         }
         while back.receive(&mut arrivals).unwrap() > 0 {
-            for datagram in arrivals.datagrams() {
-                pass_on(front, client.unwrap(), datagram.bytes, datagram.ecn);
+            for (train, datagrams) in arrivals.trains() {
+                datagrams.for_each(|bytes| pass_on(front, client.unwrap(), bytes, train.ecn));
             }
         }
     }

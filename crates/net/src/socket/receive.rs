@@ -6,6 +6,7 @@
 use crate::cmsg::Incoming;
 use crate::sys::{self, ARRIVALS, Arrival};
 use core::fmt;
+use core::slice::ChunksMut;
 use core::time::Duration;
 use mpquic_base::Ecn;
 use std::io;
@@ -49,13 +50,14 @@ impl ReceiveBatch {
         self.full
     }
 
-    /// The datagrams of the last receive call, in order of arrival.
-    pub fn datagrams(&mut self) -> impl Iterator<Item = Datagram<'_>> {
-        self.blocks.chunks_exact_mut(BLOCK_BYTES).zip(&self.trains).flat_map(|(block, train)| {
-            let Train { peer, local, ecn, at: received_at, .. } = *train;
-            let datagrams = block[..train.len].chunks_mut(train.segment);
-            datagrams.map(move |bytes| Datagram { bytes, peer, local, ecn, received_at })
-        })
+    /// What the last receive call brought, in order of arrival: what datagrams have in common, and their payloads, which the
+    /// receiver may decrypt in place.
+    pub fn trains(&mut self) -> impl Iterator<Item = (&Train, ChunksMut<'_, u8>)> {
+        let Self { blocks, trains, .. } = self;
+        let pairs = trains.iter().zip(blocks.chunks_exact_mut(BLOCK_BYTES));
+        pairs
+            .filter(|(train, _)| train.len > 0)
+            .map(|(train, block)| (train, block[..train.len].chunks_mut(train.segment)))
     }
 }
 
@@ -71,36 +73,31 @@ impl fmt::Debug for ReceiveBatch {
     }
 }
 
-/// One arrived datagram.
-#[derive(Debug)]
-pub struct Datagram<'a> {
-    /// The payload; the receiver may decrypt it in place.
-    pub bytes: &'a mut [u8],
+/// Datagrams of one block. They share addresses and mark, or GRO would not have put them together.
+#[derive(Clone, Copy, Debug)]
+pub struct Train {
+    len: usize,
+    /// Never 0.
+    segment: usize,
     pub peer: SocketAddr,
-    /// The address that the datagram was sent to, with the port that the socket is bound to.
+    /// The address that they were sent to, with the port that the socket is bound to.
     pub local: SocketAddr,
     pub ecn: Ecn,
-    /// When the kernel took it in, since 1970; `None` unless the socket was bound with
+    /// When the kernel took them in, since 1970; `None` unless the socket was bound with
     /// [`timestamps`](super::SocketOptions::timestamps).
     pub received_at: Option<Duration>,
 }
 
-/// Datagrams of one block. They share addresses and mark, or GRO would not have put them together.
-#[derive(Clone, Copy, Debug)]
-struct Train {
-    len: usize,
-    /// Never 0.
-    segment: usize,
-    peer: SocketAddr,
-    local: SocketAddr,
-    ecn: Ecn,
-    at: Option<Duration>,
-}
-
 impl Train {
     const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
-    const EMPTY: Self =
-        Self { len: 0, segment: 1, peer: Self::NOWHERE, local: Self::NOWHERE, ecn: Ecn::NotEct, at: None };
+    const EMPTY: Self = Self {
+        len: 0,
+        segment: 1,
+        peer: Self::NOWHERE,
+        local: Self::NOWHERE,
+        ecn: Ecn::NotEct,
+        received_at: None,
+    };
 
     /// `None` if the arrival cannot be trusted to be whole, or does not say where it is from.
     fn new(arrival: &Arrival, bound: SocketAddr) -> Option<Self> {
@@ -115,7 +112,7 @@ impl Train {
             peer: arrival.name.address()?,
             local: local_address(&incoming, bound),
             ecn: incoming.ecn,
-            at: incoming.at,
+            received_at: incoming.at,
         })
     }
 

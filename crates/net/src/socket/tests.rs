@@ -1,7 +1,8 @@
-use super::{Batch, KernelPacing, ReceiveBatch, Socket, SocketOptions};
+use super::{Batch, KernelPacing, ReceiveBatch, Socket, SocketOptions, Train};
 use crate::clock::Clock;
 use crate::filter::Instruction;
 use crate::sys;
+use core::slice::ChunksMut;
 use mpquic_base::Ecn;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -49,12 +50,9 @@ fn receive(socket: &Socket, count: usize) -> Vec<Arrived> {
     for _ in 0..100_000 {
         let received = socket.receive(&mut batch).unwrap();
         let before = all.len();
-        all.extend(batch.datagrams().map(|d| Arrived {
-            bytes: d.bytes.to_vec(),
-            peer: d.peer,
-            local: d.local,
-            ecn: d.ecn,
-        }));
+        for (&Train { peer, local, ecn, .. }, datagrams) in batch.trains() {
+            all.extend(datagrams.map(|bytes| Arrived { bytes: bytes.to_vec(), peer, local, ecn }));
+        }
         assert_eq!(all.len() - before, received);
         if all.len() >= count {
             return all;
@@ -182,9 +180,9 @@ fn an_empty_socket_delivers_nothing_and_forgets_the_last_batch() {
     a.send(&Batch { bytes: &[1], segment: 1, local, peer, ecn: Ecn::NotEct }).unwrap();
     let mut batch = ReceiveBatch::new();
     while b.receive(&mut batch).unwrap() == 0 {}
-    assert_eq!(batch.datagrams().count(), 1);
+    assert_eq!(batch.trains().flat_map(|(_, datagrams)| datagrams).count(), 1);
     assert_eq!(b.receive(&mut batch).unwrap(), 0);
-    assert_eq!(batch.datagrams().count(), 0);
+    assert_eq!(batch.trains().flat_map(|(_, datagrams)| datagrams).count(), 0);
 }
 
 #[test]
@@ -224,7 +222,10 @@ fn the_kernel_says_when_each_datagram_came_in_if_it_is_asked() {
                 let (local, peer, ecn) = (address.ip(), to.local_addr(), Ecn::Ect0);
                 a.send(&Batch { bytes: &bytes, segment: 1200, local, peer, ecn }).unwrap();
                 while to.receive(&mut batch).unwrap() == 0 {}
-                let at: Vec<Option<Duration>> = batch.datagrams().map(|d| d.received_at).collect();
+                let each = |(train, datagrams): (&Train, ChunksMut<'_, u8>)| {
+                    vec![train.received_at; datagrams.len()]
+                };
+                let at: Vec<Option<Duration>> = batch.trains().flat_map(each).collect();
                 assert_eq!((at.len(), at.iter().flatten().count()), (3, if asked { 3 } else { 0 }));
                 times.extend(at.into_iter().flatten());
             }

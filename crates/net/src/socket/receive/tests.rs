@@ -11,10 +11,13 @@ fn a_train_is_cut_by_the_size_that_came_with_it() {
     batch.trains[1] = Train { len: 2500, segment: 1200, ecn: Ecn::Ce, ..Train::EMPTY };
     batch.trains[2] = Train { len: 5, segment: 5, ..Train::EMPTY };
     batch.blocks[BLOCK_BYTES + 1200] = 42;
-    let lengths: Vec<_> = batch.datagrams().map(|d| (d.bytes.len(), d.ecn)).collect();
+    let mut lengths = Vec::new();
+    for (train, datagrams) in batch.trains() {
+        lengths.extend(datagrams.map(|bytes| (bytes.len(), train.ecn)));
+    }
     let expected = [(1200, Ecn::Ce), (1200, Ecn::Ce), (100, Ecn::Ce), (5, Ecn::NotEct)];
     assert_eq!(lengths, expected);
-    batch.datagrams().for_each(|d| d.bytes[0] += 1);
+    batch.trains().flat_map(|(_, datagrams)| datagrams).for_each(|bytes| bytes[0] += 1);
     assert_eq!(batch.blocks[BLOCK_BYTES + 1200], 43, "mutable in place");
 }
 
