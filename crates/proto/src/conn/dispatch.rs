@@ -28,7 +28,12 @@ pub(super) struct Taken {
 }
 
 impl Connection {
-    pub(super) fn dispatch(&mut self, now: Time, opened: Opened, payload: &[u8]) -> Result<Taken, Violation> {
+    pub(super) fn dispatch(
+        &mut self,
+        now: Time,
+        opened: &Opened<'_>,
+        payload: &[u8],
+    ) -> Result<Taken, Violation> {
         if payload.is_empty() {
             return Err(Violation::protocol("a packet without frames"));
         }
@@ -36,19 +41,21 @@ impl Connection {
         let mut taken = Taken { eliciting: false, probing: true, refused: false, immediate: false };
         while !reader.is_empty() {
             let before = reader.remaining();
-            let frame = Frame::read(&mut reader).map_err(|e| Violation::new(e.code, e.why))?;
-            if !is_allowed(&frame, opened.level) || (opened.early && !is_allowed_early(&frame)) {
+            // Looked at where it was read to: a move would wait for stores that it does not match in size.
+            let read = Frame::read(&mut reader);
+            let frame = read.as_ref().map_err(|e| Violation::new(e.code, e.why))?;
+            if !is_allowed(frame, opened.level) || (opened.early && !is_allowed_early(frame)) {
                 return Err(Violation::protocol("a frame that this packet type may not carry"));
             }
             taken.eliciting |= frame.is_ack_eliciting();
-            taken.probing &= is_probing(&frame);
+            taken.probing &= is_probing(frame);
             taken.immediate |= matches!(frame, Frame::ImmediateAck);
-            if let Frame::ConnectionClose { code, frame_type, reason } = frame {
+            if let Frame::ConnectionClose { code, frame_type, reason } = *frame {
                 self.on_connection_close(now, code, frame_type, reason);
                 return Ok(taken);
             }
             if self.close.is_open() {
-                taken.refused |= self.on_frame(now, opened, &frame, before - reader.remaining())?;
+                taken.refused |= self.on_frame(now, opened, frame, before - reader.remaining())?;
             }
         }
         Ok(taken)
@@ -58,7 +65,7 @@ impl Connection {
     fn on_frame(
         &mut self,
         now: Time,
-        opened: Opened,
+        opened: &Opened<'_>,
         frame: &Frame<'_>,
         frame_len: usize,
     ) -> Result<bool, Violation> {
@@ -132,7 +139,7 @@ impl Connection {
 
     fn on_observed_address(
         &mut self,
-        opened: Opened,
+        opened: &Opened<'_>,
         seq: u64,
         address: SocketAddr,
     ) -> Result<(), Violation> {
@@ -225,7 +232,7 @@ impl Connection {
 
     fn on_retire_cid(
         &mut self,
-        opened: Opened,
+        opened: &Opened<'_>,
         path: PathId,
         multipath: bool,
         seq: u64,

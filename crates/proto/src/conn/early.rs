@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::frames::{Frames, Token};
 use crate::handshake::LevelId;
 use crate::path::{MTU_BASE, Path};
-use crate::space::Sent;
+use crate::space::Departure;
 use mpquic_base::{Ecn, PathId, Time};
 use mpquic_wire::header::{Long, LongHeader, LongKind};
 use mpquic_wire::{TransportParameters, Writer, packet_number};
@@ -128,7 +128,7 @@ impl Connection {
         let written = self.write_early(&mut out[..limit], &mut tokens);
         if let (Some(len), Some(Path { recovery, space, .. })) = (written, self.paths.first_mut()) {
             let bytes = u16::try_from(len).expect("a UDP payload is below 64 KiB");
-            recovery.on_sent(space, Sent::new(now, bytes, true, true), &tokens);
+            recovery.on_sent(space, Departure::new(now, bytes, true, true), &tokens);
         }
         self.tokens = tokens;
         let len = written?;
@@ -170,7 +170,7 @@ impl Connection {
     }
 
     /// A server takes in a 0-RTT packet; whatever it carries, it belongs to path 0.
-    pub(super) fn receive_early(&mut self, now: Time, arrival: Arrival, long: &Long, packet: &mut [u8]) {
+    pub(super) fn receive_early(&mut self, now: Time, arrival: &Arrival, long: &Long, packet: &mut [u8]) {
         if self.role.is_client() || long.version != self.begun.version {
             return;
         }
@@ -198,7 +198,7 @@ impl Connection {
             return self.violate(now, Violation::protocol("reserved header bits are set"));
         }
         self.counters.early_packets += 1;
-        self.take_in(now, Opened { level: LevelId::App, pn, arrival, early: true }, &payload[..len]);
+        self.take_in(now, &Opened { level: LevelId::App, pn, arrival, early: true }, &payload[..len]);
     }
 }
 

@@ -7,7 +7,7 @@ use super::transmit::{Tag, Transmit};
 use crate::error::Refused;
 use crate::event::{Event, PathEvent};
 use crate::path::{MTU_BASE, Path, Probe};
-use crate::space::Sent;
+use crate::space::Departure;
 use mpquic_base::{Ecn, FourTuple, PathId, Time};
 use mpquic_wire::parameters::PreferredAddress;
 use std::net::SocketAddr;
@@ -50,7 +50,7 @@ impl Connection {
         })
     }
 
-    pub(super) fn on_path_challenge(&mut self, now: Time, arrival: Arrival, data: [u8; 8]) {
+    pub(super) fn on_path_challenge(&mut self, now: Time, arrival: &Arrival, data: [u8; 8]) {
         let Some(slot) = self.slot(arrival.path) else { return };
         let pto = self.validation_pto();
         let (server, path) = (!self.role.is_client(), &mut self.paths[slot]);
@@ -97,7 +97,7 @@ impl Connection {
     }
 
     /// RFC 9000 §9.3: a server follows its client to a new address and has it proven.
-    pub(super) fn follow_peer(&mut self, now: Time, slot: usize, Arrival { tuple, len, .. }: Arrival) {
+    pub(super) fn follow_peer(&mut self, now: Time, slot: usize, &Arrival { tuple, len, .. }: &Arrival) {
         let path = &self.paths[slot];
         // A client that goes to the address that we named may well stay where it is.
         let moved = path.tuple.peer != tuple.peer
@@ -151,7 +151,7 @@ impl Connection {
         let path = &mut self.paths[slot];
         let bytes = u16::try_from(len).expect("a UDP payload is below 64 KiB");
         // Its loss and its RTT say nothing of the path that the packet number belongs to.
-        path.recovery.on_sent(&mut path.space, Sent::new(now, bytes, false, false), &tokens);
+        path.recovery.on_sent(&mut path.space, Departure::new(now, bytes, false, false), &tokens);
         path.probe.iter_mut().for_each(|probe| probe.on_sent(len as u64));
         self.mark_eliciting_sent(now);
         let tag = Tag { path: id, first: 0, count: 0, credit: false };

@@ -5,7 +5,7 @@ use crate::crypto::HeaderKey;
 use crate::frames::{Frames, Token};
 use crate::handshake::LevelId;
 use crate::path::Path;
-use crate::space::Sent;
+use crate::space::Departure;
 use mpquic_base::{Cid, Ecn, PathId, Time};
 use mpquic_wire::header::{FIXED_BIT, FirstByte, LongHeader, LongKind, ShortHeader};
 use mpquic_wire::{Writer, packet_number};
@@ -32,9 +32,9 @@ impl Connection {
         let size = self.write_short(slot, dcid, out, &mut tokens, fill);
         let recorded = size.map(|(size, eliciting)| {
             let bytes = u16::try_from(size).expect("a UDP payload is below 64 KiB");
-            let mut packet = Sent::new(departs, bytes, eliciting, eliciting);
-            packet.ect = self.paths[slot].mark() != Ecn::NotEct;
-            packet.mtu_probe = tokens.iter().any(|t| matches!(t, Token::MtuProbe(_)));
+            let ect = self.paths[slot].mark() != Ecn::NotEct;
+            let mtu_probe = tokens.iter().any(|t| matches!(t, Token::MtuProbe(_)));
+            let packet = Departure { ect, mtu_probe, ..Departure::new(departs, bytes, eliciting, eliciting) };
             let Path { recovery, space, .. } = &mut self.paths[slot];
             recovery.on_sent(space, packet, &tokens);
             size
@@ -100,7 +100,7 @@ impl Connection {
         let size = self.write_long(level, out, pad, &mut tokens, fill);
         let recorded = size.map(|(size, eliciting, in_flight)| {
             let bytes = u16::try_from(size).expect("a UDP payload is below 64 KiB");
-            let packet = Sent::new(departs, bytes, eliciting, in_flight);
+            let packet = Departure::new(departs, bytes, eliciting, in_flight);
             if let (Some(level), Some(path)) = (self.handshake.level(level), self.paths.first_mut()) {
                 path.recovery.on_sent(&mut level.space, packet, &tokens);
             }

@@ -43,25 +43,25 @@ pub(crate) struct Stashed {
 
 /// A packet that was opened, on its way to the parts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Opened {
+pub(super) struct Opened<'a> {
     pub(super) level: LevelId,
     pub(super) pn: u64,
-    pub(super) arrival: Arrival,
+    pub(super) arrival: &'a Arrival,
     /// It came as 0-RTT.
     pub(super) early: bool,
 }
 
 impl Connection {
     /// Takes in one datagram; it is decrypted where it lies.
-    pub(crate) fn receive(&mut self, now: Time, arrival: Arrival, datagram: &mut [u8]) {
+    pub(crate) fn receive(&mut self, now: Time, arrival: &Arrival, datagram: &mut [u8]) {
         // RFC 9000 §9: a client drops what comes from an address that is not its server's.
-        if self.role.is_client() && !self.knows_server(arrival.tuple.peer) {
+        if self.role.is_client() && !self.knows_server(&arrival.tuple.peer) {
             return;
         }
         self.counters.datagrams_received += 1;
         self.rested = false;
         if let Some(slot) = self.slot(arrival.path) {
-            self.paths[slot].on_datagram_received(arrival.tuple.peer, datagram.len());
+            self.paths[slot].on_datagram_received(&arrival.tuple.peer, datagram.len());
         }
         if !self.close.is_open() {
             // RFC 9000 §10.2.1: only a close of the peer's own still matters.
@@ -110,13 +110,13 @@ impl Connection {
         self.unstash(now);
     }
 
-    fn knows_server(&self, peer: SocketAddr) -> bool {
-        let probed = |path: &Path| path.probe.as_ref().is_some_and(|probe| probe.tuple.peer == peer);
-        self.paths.iter().any(|path| path.tuple.peer == peer || probed(path))
-            || self.preferred_addresses().any(|address| address == peer)
+    fn knows_server(&self, peer: &SocketAddr) -> bool {
+        let probed = |path: &Path| path.probe.as_ref().is_some_and(|probe| probe.tuple.peer == *peer);
+        self.paths.iter().any(|path| path.tuple.peer == *peer || probed(path))
+            || self.preferred_addresses().any(|address| address == *peer)
     }
 
-    fn receive_long(&mut self, now: Time, arrival: Arrival, long: &Long, packet: &mut [u8], whole: usize) {
+    fn receive_long(&mut self, now: Time, arrival: &Arrival, long: &Long, packet: &mut [u8], whole: usize) {
         let level = match long.kind {
             LongKind::Initial => LevelId::Initial,
             LongKind::Handshake => LevelId::Handshake,
@@ -162,7 +162,7 @@ impl Connection {
         }
         let newest = largest.is_none_or(|largest| pn > largest);
         self.on_long_opened(now, (long, level), arrival, newest.then_some(whole));
-        self.take_in(now, Opened { level, pn, arrival, early: false }, &payload[..len]);
+        self.take_in(now, &Opened { level, pn, arrival, early: false }, &payload[..len]);
     }
 
     /// What a genuine long-header packet proves, whatever it carries.
@@ -172,7 +172,7 @@ impl Connection {
         &mut self,
         now: Time,
         (long, level): (&Long, LevelId),
-        arrival: Arrival,
+        arrival: &Arrival,
         newest: Option<usize>,
     ) {
         if self.peer_scid.is_none() {
@@ -203,7 +203,7 @@ impl Connection {
         }
     }
 
-    fn receive_short(&mut self, now: Time, arrival: Arrival, pn_offset: usize, packet: &mut [u8]) {
+    fn receive_short(&mut self, now: Time, arrival: &Arrival, pn_offset: usize, packet: &mut [u8]) {
         let Some(&tail) = packet.last_chunk::<RESET_TOKEN_LEN>() else { return };
         // RFC 9001 §5.7: a server reads nothing of 1-RTT before the handshake is complete.
         let Some(keys) = self.keys.as_mut().filter(|_| self.handshake.is_complete()) else {
@@ -248,7 +248,7 @@ impl Connection {
         {
             self.paths[slot].spin.on_packet(self.role, first.spin());
         }
-        self.take_in(now, Opened { level: LevelId::App, pn, arrival, early: false }, &payload[..len]);
+        self.take_in(now, &Opened { level: LevelId::App, pn, arrival, early: false }, &payload[..len]);
     }
 
     /// RFC 9000 §10.3.1: what does not decrypt may be the peer telling us that it forgot the connection.
@@ -271,7 +271,7 @@ impl Connection {
     }
 
     /// draft-ietf-quic-multipath-21 §3.1: a client opens a path by using an id for which it holds our connection ID.
-    fn on_unknown_path(&mut self, now: Time, arrival: Arrival, received: usize) -> bool {
+    fn on_unknown_path(&mut self, now: Time, arrival: &Arrival, received: usize) -> bool {
         let allowed = self.role == Role::Server
             && self.path_ids.is_negotiated()
             && arrival.path <= self.path_ids.usable_max()
@@ -284,7 +284,7 @@ impl Connection {
         let validation = Validation::pending(now, self.validation_pto());
         self.insert_path(now, arrival.path, arrival.tuple, validation, true);
         if let Some(slot) = self.slot(arrival.path) {
-            self.paths[slot].on_datagram_received(arrival.tuple.peer, received);
+            self.paths[slot].on_datagram_received(&arrival.tuple.peer, received);
         }
         true
     }
@@ -316,7 +316,7 @@ impl Connection {
     }
 
     /// Hands the frames of a packet to the parts, then has it acknowledged.
-    pub(super) fn take_in(&mut self, now: Time, opened: Opened, payload: &[u8]) {
+    pub(super) fn take_in(&mut self, now: Time, opened: &Opened<'_>, payload: &[u8]) {
         let taken = match self.dispatch(now, opened, payload) {
             Ok(taken) => taken,
             Err(violation) => return self.violate(now, violation),
@@ -352,12 +352,12 @@ impl Connection {
         }
     }
 
-    pub(super) fn stash(&mut self, soon: bool, arrival: Arrival, level: LevelId, packet: &[u8]) {
+    pub(super) fn stash(&mut self, soon: bool, arrival: &Arrival, level: LevelId, packet: &[u8]) {
         if soon && self.stash.len() < STASH_MAX {
             // RFC 9000 §8.1: a datagram earns its sender an answer once, be it now or when its packets can be read.
             let from_there = |path: &Path| path.id == arrival.path && path.tuple.peer == arrival.tuple.peer;
             let earned = self.paths.iter().any(from_there);
-            let arrival = Arrival { len: if earned { 0 } else { packet.len() }, ..arrival };
+            let arrival = Arrival { len: if earned { 0 } else { packet.len() }, ..*arrival };
             self.stash.push(Stashed { arrival, level, bytes: packet.to_vec() });
         } else {
             self.counters.undecryptable += 1;
@@ -383,10 +383,10 @@ impl Connection {
             let whole = stashed.arrival.len;
             match PartialHeader::read(&stashed.bytes, LOCAL_CID_LEN) {
                 Ok((PartialHeader::Long(long), _)) => {
-                    self.receive_long(now, stashed.arrival, &long, &mut stashed.bytes, whole);
+                    self.receive_long(now, &stashed.arrival, &long, &mut stashed.bytes, whole);
                 }
                 Ok((PartialHeader::Short(short), _)) => {
-                    self.receive_short(now, stashed.arrival, short.pn_offset, &mut stashed.bytes);
+                    self.receive_short(now, &stashed.arrival, short.pn_offset, &mut stashed.bytes);
                 }
                 _ => {}
             }

@@ -24,7 +24,7 @@ const TURN_TIME: Duration = Duration::from_millis(1);
 const TURN_MAX: u64 = 64 * 1024;
 
 impl Connection {
-    pub(super) fn on_ack(&mut self, now: Time, opened: Opened, ack: &Ack<'_>) -> Result<(), Violation> {
+    pub(super) fn on_ack(&mut self, now: Time, opened: &Opened<'_>, ack: &Ack<'_>) -> Result<(), Violation> {
         if opened.level != LevelId::App {
             return self.on_handshake_ack(now, opened.level, ack);
         }

@@ -219,7 +219,7 @@ impl Endpoint {
         );
         let Received { tuple, ecn } = received;
         let arrival = Arrival { tuple, ecn, path: PathId::ZERO, len: datagram.len(), cid_seq: None };
-        connection.receive(now, arrival, datagram);
+        connection.receive(now, &arrival, datagram);
         if !connection.heard_from_peer() {
             // Nothing in the datagram was genuine: leave no trace of it.
             self.counters.unroutable += 1;

@@ -182,31 +182,27 @@ impl Endpoint {
     /// Takes in one datagram; it is decrypted where it lies.
     pub fn receive(&mut self, now: Time, received: Received, datagram: &mut [u8]) {
         self.counters.datagrams_received += 1;
-        if let Some((cid, route)) = self.last_route
+        let Received { tuple, ecn } = received;
+        let len = datagram.len();
+        if let Some((cid, Route { connection, path, seq })) = self.last_route
             && short_dcid(datagram, LOCAL_CID_LEN).is_some_and(|(dcid, _)| dcid == cid.as_slice())
         {
-            return self.deliver(now, received, (route.connection, route.path, Some(route.seq)), datagram);
+            let arrival = Arrival { tuple, ecn, path, len, cid_seq: Some(seq) };
+            return self.deliver(now, connection, &arrival, datagram);
         }
         let Ok((header, _)) = PartialHeader::read(datagram, LOCAL_CID_LEN) else {
             self.counters.unroutable += 1;
             return;
         };
-        let route = Cid::new(header.dcid()).and_then(|dcid| self.route(&dcid, received.tuple.peer));
-        match route {
-            Some(route) => self.deliver(now, received, route, datagram),
+        match Cid::new(header.dcid()).and_then(|dcid| self.route(&dcid, tuple.peer)) {
+            Some((id, path, cid_seq)) => {
+                self.deliver(now, id, &Arrival { tuple, ecn, path, len, cid_seq }, datagram);
+            }
             None => self.on_stranger(now, received, datagram),
         }
     }
 
-    fn deliver(
-        &mut self,
-        now: Time,
-        received: Received,
-        (id, path, cid_seq): (ConnectionId, PathId, Option<u64>),
-        datagram: &mut [u8],
-    ) {
-        let len = datagram.len();
-        let arrival = Arrival { tuple: received.tuple, ecn: received.ecn, path, len, cid_seq };
+    fn deliver(&mut self, now: Time, id: ConnectionId, arrival: &Arrival, datagram: &mut [u8]) {
         if let Some(entry) = self.connections.get_mut(id) {
             entry.connection.receive(now, arrival, datagram);
             if entry.connection.is_established()

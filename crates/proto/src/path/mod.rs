@@ -216,9 +216,9 @@ impl Path {
     }
 
     /// RFC 9000 §8.1: bytes earn credit for the address that they came from, whatever is in them, and for no other.
-    pub(crate) fn on_datagram_received(&mut self, from: SocketAddr, bytes: usize) {
+    pub(crate) fn on_datagram_received(&mut self, from: &SocketAddr, bytes: usize) {
         self.bytes_received += bytes as u64;
-        if let Some(a) = self.amplification.as_mut().filter(|_| from == self.tuple.peer) {
+        if let Some(a) = self.amplification.as_mut().filter(|_| *from == self.tuple.peer) {
             a.received += bytes as u64;
         }
     }

@@ -6,7 +6,7 @@ use super::pacer::Pacer;
 use super::rtt::{GRANULARITY, Rtt};
 use crate::error::Violation;
 use crate::frames::Token;
-use crate::space::{Sent, Space, State};
+use crate::space::{Departure, Sent, Space, State};
 use core::ops::Range;
 use mpquic_base::{Duration, Rate, Time};
 use mpquic_policy::cc::{AckBatch, Controller, EcnBatch, LossBatch, SentPacket};
@@ -169,7 +169,7 @@ impl Recovery {
     }
 
     /// Records the packet numbered `space.sent.next_pn()`.
-    pub(crate) fn on_sent(&mut self, space: &mut Space, packet: Sent, tokens: &[Token]) {
+    pub(crate) fn on_sent(&mut self, space: &mut Space, packet: Departure, tokens: &[Token]) {
         if packet.ack_eliciting {
             space.pto_since = Some(packet.sent_at);
         }

@@ -6,7 +6,7 @@ mod acks;
 mod sent;
 
 pub(crate) use acks::AckQueue;
-pub(crate) use sent::{Sent, SentRing, State};
+pub(crate) use sent::{Departure, Sent, SentRing, State};
 
 use mpquic_base::{Rng, Time};
 

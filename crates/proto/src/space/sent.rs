@@ -47,32 +47,41 @@ pub(crate) struct Sent {
     tokens: u16,
 }
 
-impl Sent {
-    pub(crate) const fn new(sent_at: Time, size: u16, ack_eliciting: bool, in_flight: bool) -> Self {
-        Self {
-            state: State::Outstanding,
-            sent_at,
-            size,
-            ack_eliciting,
-            in_flight,
-            mtu_probe: false,
-            ect: false,
-            delivered: 0,
-            delivered_at: Time::ZERO,
-            first_sent_at: Time::ZERO,
-            lost: 0,
-            tx_in_flight: 0,
-            app_limited: false,
-            doubled: false,
-            tokens: 0,
-        }
-    }
+/// A packet that leaves now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Departure {
+    pub(crate) sent_at: Time,
+    pub(crate) size: u16,
+    pub(crate) ack_eliciting: bool,
+    pub(crate) in_flight: bool,
+    pub(crate) mtu_probe: bool,
+    pub(crate) ect: bool,
+}
 
-    const fn skipped() -> Self {
-        let mut sent = Self::new(Time::ZERO, 0, false, false);
-        sent.state = State::Skipped;
-        sent
+impl Departure {
+    pub(crate) const fn new(sent_at: Time, size: u16, ack_eliciting: bool, in_flight: bool) -> Self {
+        Self { sent_at, size, ack_eliciting, in_flight, mtu_probe: false, ect: false }
     }
+}
+
+impl Sent {
+    const SKIPPED: Self = Self {
+        state: State::Skipped,
+        sent_at: Time::ZERO,
+        size: 0,
+        ack_eliciting: false,
+        in_flight: false,
+        mtu_probe: false,
+        ect: false,
+        delivered: 0,
+        delivered_at: Time::ZERO,
+        first_sent_at: Time::ZERO,
+        lost: 0,
+        tx_in_flight: 0,
+        app_limited: false,
+        doubled: false,
+        tokens: 0,
+    };
 
     /// Bytes this packet adds to the bytes in flight while its fate is open.
     pub(crate) fn flight_bytes(&self) -> u64 {
@@ -130,17 +139,25 @@ impl SentRing {
         self.largest_acked
     }
 
-    /// Records packet [`SentRing::next_pn`] with the tokens of its frames; what is missing is filled in where it lies.
+    /// Records packet [`SentRing::next_pn`] with the tokens of its frames.
     #[inline]
-    pub(crate) fn push(&mut self, mut packet: Sent, tokens: &[Token]) -> &mut Sent {
-        packet.tokens = u16::try_from(tokens.len()).expect("a packet holds fewer frames than bytes");
+    pub(crate) fn push(&mut self, departure: Departure, tokens: &[Token]) -> &mut Sent {
+        let Departure { sent_at, size, ack_eliciting, in_flight, mtu_probe, ect } = departure;
         self.token_starts.push_back(self.first_token + self.tokens.len() as u64);
         tokens.iter().for_each(|token| self.tokens.push_back(*token));
-        self.packets.push_back_mut(packet)
+        // Filled in where it lies: to copy what was just put together would be to wait for each of its parts.
+        let sent = self.packets.push_back_mut(Sent::SKIPPED);
+        sent.state = State::Outstanding;
+        sent.tokens = u16::try_from(tokens.len()).expect("a packet holds fewer frames than bytes");
+        (sent.sent_at, sent.size) = (sent_at, size);
+        (sent.ack_eliciting, sent.in_flight) = (ack_eliciting, in_flight);
+        (sent.mtu_probe, sent.ect) = (mtu_probe, ect);
+        sent
     }
 
     pub(crate) fn skip(&mut self) {
-        self.push(Sent::skipped(), &[]);
+        self.token_starts.push_back(self.first_token + self.tokens.len() as u64);
+        self.packets.push_back(Sent::SKIPPED);
     }
 
     /// Nothing sent so far can have been read: an acknowledgement of any of it is as good as one of a skipped number.

@@ -40,7 +40,12 @@ impl<'a> Frame<'a> {
         })?;
         // RFC 9000 §12.4: only the shortest encoding of a type is allowed, and PROTOCOL_VIOLATION names the breach.
         let fault = if before - reader.remaining() == varint_len(frame_type) {
-            match Self::read_body(frame_type, reader) {
+            // Most frames by far are of these: they are put together where they are wanted.
+            let body = match frame_type {
+                t::STREAM..0x10 => read_stream(frame_type, reader),
+                _ => Self::read_body(frame_type, reader),
+            };
+            match body {
                 Ok(frame) => return Ok(frame),
                 Err(fault) => fault,
             }
@@ -65,7 +70,6 @@ impl<'a> Frame<'a> {
                 [] => return Err("empty token".into()),
                 token => Frame::NewToken { token },
             },
-            t::STREAM..0x10 => read_stream(frame_type, r)?,
             t::RESET_STREAM..=t::STOP_SENDING | 0x10..=t::STREAMS_BLOCKED_UNI => {
                 read_stream_control(frame_type, r)?
             }
@@ -156,6 +160,7 @@ fn read_multipath<'a>(frame_type: u64, r: &mut Reader<'a>) -> Result<Frame<'a>, 
     })
 }
 
+#[inline(always)]
 fn read_stream<'a>(frame_type: u64, r: &mut Reader<'a>) -> Result<Frame<'a>, Fault> {
     let stream = StreamId(r.varint()?);
     let offset = if frame_type & t::STREAM_OFF == 0 { 0 } else { r.varint()? };

@@ -1,7 +1,7 @@
 //! RTT samples, by the path that an ACK took and by what it acknowledged; loss and probe timers by the numbers of RFC 9002.
 
 use super::{AckMeta, Fates, Recovery, Space, Verdict};
-use crate::space::{Sent, State};
+use crate::space::{Departure, State};
 use mpquic_base::{Duration, Rng, Time};
 use mpquic_policy::cc;
 
@@ -21,7 +21,7 @@ impl Bench {
     /// One packet goes out and is acknowledged after `rtt`.
     fn round(&mut self, rtt: u64, same_path: bool) {
         let pn = self.space.sent.next_pn();
-        self.recovery.on_sent(&mut self.space, Sent::new(self.now, 1200, true, true), &[]);
+        self.recovery.on_sent(&mut self.space, Departure::new(self.now, 1200, true, true), &[]);
         self.now += Duration::from_millis(rtt);
         let meta = AckMeta {
             now: self.now,
@@ -69,7 +69,7 @@ fn a_new_way_back_has_a_new_minimum() {
 impl Bench {
     fn send(&mut self, eliciting: bool) -> u64 {
         let pn = self.space.sent.next_pn();
-        self.recovery.on_sent(&mut self.space, Sent::new(self.now, 1200, eliciting, eliciting), &[]);
+        self.recovery.on_sent(&mut self.space, Departure::new(self.now, 1200, eliciting, eliciting), &[]);
         pn
     }
 

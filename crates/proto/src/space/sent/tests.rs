@@ -1,13 +1,13 @@
 //! The ring of sent packets: by hand, and in step with a plain list that forgets nothing.
 
-use super::{Sent, SentRing, State};
+use super::{Departure, SentRing, State};
 use crate::frames::Token;
 use core::ops::Range;
 use mpquic_base::{Rng, Time};
 
 /// Packet `n` of a test leaves at `n` milliseconds.
-fn packet(n: u64) -> Sent {
-    Sent::new(Time::from_millis(n), 1200, true, true)
+fn packet(n: u64) -> Departure {
+    Departure::new(Time::from_millis(n), 1200, true, true)
 }
 
 fn token(offset: u64) -> Token {
@@ -127,7 +127,7 @@ fn outstanding_packets_come_oldest_first_and_without_those_whose_fate_is_known()
 #[test]
 fn only_ack_eliciting_packets_in_the_open_keep_a_probe_timer_alive() {
     let mut ring = SentRing::new();
-    ring.push(Sent::new(Time::ZERO, 40, false, false), &[]);
+    ring.push(Departure::new(Time::ZERO, 40, false, false), &[]);
     assert!(!ring.has_outstanding_eliciting());
     ring.push(packet(1), &[]);
     assert!(ring.has_outstanding_eliciting());
@@ -138,8 +138,9 @@ fn only_ack_eliciting_packets_in_the_open_keep_a_probe_timer_alive() {
 
 #[test]
 fn only_packets_in_flight_weigh_on_the_window() {
-    assert_eq!(Sent::new(Time::ZERO, 1200, true, true).flight_bytes(), 1200);
-    assert_eq!(Sent::new(Time::ZERO, 40, false, false).flight_bytes(), 0);
+    let mut ring = SentRing::new();
+    assert_eq!(ring.push(Departure::new(Time::ZERO, 1200, true, true), &[]).flight_bytes(), 1200);
+    assert_eq!(ring.push(Departure::new(Time::ZERO, 40, false, false), &[]).flight_bytes(), 0);
 }
 
 #[test]
@@ -338,13 +339,13 @@ fn packets_that_nobody_need_acknowledge_are_passed_once_and_forgotten_in_the_end
     let mut ring = SentRing::new();
     ring.push(packet(0), &[token(0)]);
     for n in 1..4096 * 3 {
-        ring.push(Sent::new(Time::from_millis(n), 30, false, false), &[token(n)]);
+        ring.push(Departure::new(Time::from_millis(n), 30, false, false), &[token(n)]);
         assert!(ring.has_outstanding_eliciting() && !ring.is_overgrown());
     }
     assert_eq!(ack(&mut ring, 0..1), Some(vec![0]));
     assert!(!ring.has_outstanding_eliciting());
     for n in 4096 * 3..4096 * 5 {
-        ring.push(Sent::new(Time::from_millis(n), 30, false, false), &[token(n)]);
+        ring.push(Departure::new(Time::from_millis(n), 30, false, false), &[token(n)]);
     }
     assert!(ring.is_overgrown());
     let old = ring.older_half();
