@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv6Addr, TcpListener};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle, sleep};
@@ -49,6 +50,11 @@ impl Place {
             Ok(done) => done,
             Err(panicked) => std::panic::resume_unwind(panicked),
         }
+    }
+
+    /// Whoever connects to `port` from now on waits in its queue.
+    pub(crate) fn listen(&self, port: u16) -> TcpListener {
+        self.run(move || TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).unwrap())
     }
 
     /// Starts a program, which ends with the place at the latest.

@@ -120,7 +120,7 @@ fn what_is_private_behind_the_server_is_out_of_reach() {
     }
     let tunnel = World::new().tunnel();
     let world = &tunnel.world;
-    world.internet.spawn(|| std::net::TcpListener::bind("[::]:22").unwrap().accept());
+    let _listens = world.internet.listen(22);
     let forbidden = [
         format!("{PRIVATE}:80"),
         "169.254.169.254:80".into(),

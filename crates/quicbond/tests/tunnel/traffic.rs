@@ -6,7 +6,7 @@ use crate::world::{NOBODY, SERVER_FILE, TARGET, World, eventually, status};
 use http::StatusCode;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::net::{Shutdown, TcpStream, UdpSocket};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -80,8 +80,9 @@ fn a_client_that_has_said_all_still_hears_the_answer() {
         return;
     }
     let tunnel = World::new().tunnel();
-    tunnel.world.target.spawn(|| {
-        let (mut stream, _) = TcpListener::bind("[::]:7").unwrap().accept().unwrap();
+    let listener = tunnel.world.target.listen(7);
+    tunnel.world.target.spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
         let mut all = Vec::new();
         // Nothing is said before the other side is done.
         stream.read_to_end(&mut all).unwrap();
@@ -151,8 +152,8 @@ fn a_steady_udp_flow_passes_without_big_loss_and_in_order() {
     const COUNT: u32 = 5_000;
     const SIZE: usize = 1200;
     let tunnel = World::new().tunnel();
-    let counting = tunnel.world.target.spawn(|| {
-        let socket = UdpSocket::bind("0.0.0.0:5001").unwrap();
+    let socket = tunnel.world.target.run(|| UdpSocket::bind("0.0.0.0:5001").unwrap());
+    let counting = tunnel.world.target.spawn(move || {
         socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
         let (mut came, mut late, mut last) = (0, 0, 0);
         let mut buffer = [0; 2048];

@@ -40,7 +40,8 @@ impl World {
         let world =
             Self { lan: Place::new(), router: Place::new(), internet: Place::new(), target: Place::new() };
         world.join();
-        world.target.spawn(|| serve_http(&TcpListener::bind("[::]:80").unwrap()));
+        let listener = world.target.listen(80);
+        world.target.spawn(move || serve_http(&listener));
         world
     }
 
