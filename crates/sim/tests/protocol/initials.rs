@@ -37,6 +37,12 @@ impl<'a> Forgery<'a> {
         Self { by: Role::Server, first_dcid, dcid, scid, token: &[], pn: 900, quic_bit: true, frame }
     }
 
+    /// As a client whose first connection ID for the server is `dcid`.
+    fn client(dcid: Cid, scid: Cid, frame: Frame<'a>) -> Self {
+        let (by, first_dcid) = (Role::Client, dcid);
+        Self { by, first_dcid, dcid, scid, token: &[], pn: 900, quic_bit: true, frame }
+    }
+
     fn bytes(&self) -> Vec<u8> {
         let (dcid, scid, token) = (self.dcid, self.scid, self.token);
         let header = LongHeader {
@@ -82,16 +88,7 @@ fn a_first_connection_id_of_less_than_eight_bytes_opens_nothing() {
         let mut duo = Duo::new();
         let hello = duo.client_says().remove(0);
         let dcid = Cid::new(&[3; 8][..len]).unwrap();
-        let forged = Forgery {
-            by: Role::Client,
-            first_dcid: dcid,
-            dcid,
-            scid: cid(4),
-            token: &[],
-            pn: 0,
-            quic_bit: true,
-            frame: Frame::Ping,
-        };
+        let forged = Forgery::client(dcid, cid(4), Frame::Ping);
         duo.tell_server([Packet { bytes: forged.bytes(), ..hello }]);
         assert_eq!(duo.server.len(), opened, "{len} bytes");
     }
@@ -109,9 +106,7 @@ fn without_the_quic_bit_a_stranger_needs_a_token_and_a_server_that_said_it_does_
         let server = TransportConfig { greasing, ..TransportConfig::default() };
         let mut duo = Duo::unlike(TransportConfig::default(), server, Admission::default());
         let hello = duo.client_says().remove(0);
-        let (by, first_dcid, frame) = (Role::Client, cid(3), Frame::Ping);
-        let forged =
-            Forgery { by, first_dcid, dcid: first_dcid, scid: cid(4), token, pn: 0, quic_bit, frame };
+        let forged = Forgery { token, quic_bit, ..Forgery::client(cid(3), cid(4), Frame::Ping) };
         duo.tell_server([Packet { bytes: forged.bytes(), ..hello }]);
         assert_eq!(duo.server.len(), opened, "bit {quic_bit}, token {token:?}, greasing {greasing}");
     }
@@ -206,16 +201,7 @@ fn a_level_whose_successor_has_keys_says_nothing_new() {
     duo.tell_server(hello.clone());
     let Long { dcid, scid, .. } = long(&hello[0]);
     let frame = Frame::Crypto { offset: 5000, data: b"more" };
-    let forged = Forgery {
-        by: Role::Client,
-        first_dcid: dcid,
-        dcid,
-        scid,
-        token: &[],
-        pn: 900,
-        quic_bit: true,
-        frame,
-    };
+    let forged = Forgery::client(dcid, scid, frame);
     duo.tell_server([Packet { bytes: forged.bytes(), ..hello[0].clone() }]);
     let ended = duo.server_ended();
     assert!(
@@ -231,16 +217,7 @@ fn handshake_data_too_far_ahead_is_an_error_of_its_own() {
         let hello = duo.client_says().remove(0);
         let Long { dcid, scid, .. } = long(&hello);
         let frame = Frame::Crypto { offset, data: b"more" };
-        let forged = Forgery {
-            by: Role::Client,
-            first_dcid: dcid,
-            dcid,
-            scid,
-            token: &[],
-            pn: 900,
-            quic_bit: true,
-            frame,
-        };
+        let forged = Forgery::client(dcid, scid, frame);
         duo.tell_server([Packet { bytes: forged.bytes(), ..hello }]);
         let code = match duo.server_ended() {
             Some(CloseReason::Violation { code, .. }) => Some(*code),
