@@ -10,6 +10,10 @@ const WINDOW: u64 = 10_000;
 /// A client that wants to send three times what `stream` and `connection` let it, has sent what it may, and knows that
 /// it arrived.
 fn blocked(stream: u64, connection: u64) -> (Duo, StreamId) {
+    client_blocked(TransportConfig::default(), stream, connection)
+}
+
+fn client_blocked(client: TransportConfig, stream: u64, connection: u64) -> (Duo, StreamId) {
     let server = TransportConfig {
         initial_stream_window: stream,
         stream_window_max: stream,
@@ -17,7 +21,7 @@ fn blocked(stream: u64, connection: u64) -> (Duo, StreamId) {
         connection_window_max: connection,
         ..TransportConfig::default()
     };
-    let mut duo = Duo::unlike(TransportConfig::default(), server, Admission::default());
+    let mut duo = Duo::unlike(client, server, Admission::default());
     duo.wait(ms(300));
     let id = duo.connection().open(Dir::Uni).unwrap();
     assert_eq!(duo.connection().write(id, &[7; 3 * WINDOW as usize]).unwrap(), 3 * WINDOW as usize);
@@ -81,6 +85,14 @@ fn a_sender_without_credit_keeps_its_connection_open_and_asks_more_and_more_rare
     duo.wait(ms(100));
     let again = asked(&mut duo, 2_000);
     assert!((2..12).contains(&again), "{again} in 2 s");
+}
+
+#[test]
+fn the_questions_of_a_sender_without_credit_come_before_a_short_idle_timeout() {
+    let hasty = TransportConfig { max_idle_timeout: ms(4000), ..TransportConfig::default() };
+    let (mut duo, _) = client_blocked(hasty, WINDOW, 10 * WINDOW);
+    duo.wait(ms(120_000));
+    assert_eq!((duo.client_ended(), duo.server_ended()), (None, None));
 }
 
 #[test]
